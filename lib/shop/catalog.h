@@ -1,0 +1,79 @@
+/*
+ * catalog - products: what a page or the API shows, and how one is changed.
+ *
+ * A product as JSON, the same bytes for API, pages and cache (prices are
+ * integer minor units of "currency", times RFC 3339 UTC):
+ *
+ * {"id":42,"handle":"blue-shirt","title":"...","description":"<p>safe HTML</p>",
+ *  "summary":"plain text, at most 300 characters","vendor":"","type":"",
+ *  "tags":["men"],"status":"active","currency":"USD",
+ *  "price":{"min":5000,"max":6000},"options":[{"name":"Size","values":["S"]}],
+ *  "variants":[{"id":7,"sku":"A-S"|null,"title":"S","options":["S"],
+ *     "price":5000,"compareAtPrice":6000|null,"stock":3,"available":true,
+ *     "imageId":1|null}],
+ *  "images":[{"id":1,"url":"https://..."|"/media/...","alt":"",
+ *     "width":800|null,"height":800|null}],
+ *  "rating":{"average":4.5|null,"count":2},
+ *  "reviews":[{"id":1,"author":"","rating":5,"title":"","body":"",
+ *     "createdAt":""}],                    newest 10
+ *  "stock":3,"available":true,"seo":{"title":"","description":""},
+ *  "version":5,"createdAt":"","updatedAt":""}
+ *
+ * In a list an item is {"id","handle","title","vendor","currency","price",
+ * "compareAtPrice"|null,"image":{"url","alt","width","height"}|null,
+ * "available","rating"}.
+ */
+#ifndef SHOP_CATALOG_H
+#define SHOP_CATALOG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+#include "store/cache.h"
+
+struct arena;
+struct shop;
+
+/* The product's JSON in *out (see cache_entry for how long it lives).
+ * RC_NONE: no such product, or not for sale (draft, archived). */
+enum rc catalog_get(struct shop *shop, int64_t id, struct arena *arena,
+    struct cache_entry *out, struct err *e);
+
+struct catalog_query {
+	const char *q;     /* words; NULL or "": all products, newest first */
+	const char *after; /* cursor of the page before; NULL: the first */
+	int limit;         /* 1..100 */
+};
+
+/*
+ * {"products":[item, ...],"next":"cursor"|null}. Uncached: pages and API keep
+ * what they make of it. node as a cache_fetch is told. RC_INVALID
+ * "invalid_cursor".
+ */
+enum rc catalog_list(struct shop *shop, const struct catalog_query *query,
+    enum pg_node node, struct arena *arena, struct span *json,
+    struct err *e);
+
+/*
+ * {"productId","stock","saleId":null,"variants":[{"variantId","stock"}],
+ * "version"}: DESIGN 4.3. RC_NONE as catalog_get.
+ */
+enum rc catalog_stock(struct shop *shop, int64_t id, struct arena *arena,
+    struct cache_entry *out, struct err *e);
+
+/*
+ * Partial update by a JSON object: members "title", "description" (sanitised),
+ * "vendor", "type", "tags", "status", "seo", "variants":[{"id", "sku", "price",
+ * "compareAtPrice", "stock"}]. Unknown members are ignored. if_version: only
+ * if the product still has that version, -1: whatever it has. On RC_OK the
+ * change is committed, the caches of this host are purged, the others told,
+ * and *json is the product as it is now. RC_NONE; RC_INVALID with a code
+ * (422); RC_REFUSED "version_conflict" (412).
+ */
+enum rc catalog_update(struct shop *shop, int64_t id, struct span body,
+    int64_t if_version, struct arena *arena, struct span *json, int64_t *version,
+    struct err *e);
+
+#endif

@@ -1,0 +1,157 @@
+#include "shop/settings.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+#ifndef SYSCONFDIR
+#define SYSCONFDIR "/etc"
+#endif
+#ifndef PKGDATADIR
+#define PKGDATADIR "/usr/share/souk"
+#endif
+#ifndef LOCALSTATEDIR
+#define LOCALSTATEDIR "/var"
+#endif
+
+extern char **environ;
+
+#define MIN_MS 60000
+#define DAY_S 86400
+
+const struct conf_row settings_rows[] = {
+	{ "shop", "name", CONF_STR, "Souk", 0, 0, NULL, NULL, false,
+	    "The shop's name, in the header and in page titles." },
+	{ "shop", "base_url", CONF_STR, "http://127.0.0.1:8080", 0, 0, NULL,
+	    "SOUK_URL", false,
+	    "The address people use, without a slash at the end. Canonical "
+	    "links, Open Graph and the sitemap are made from it, never from "
+	    "what a client sends." },
+	{ "shop", "currency", CONF_STR, "USD", 0, 0, NULL, NULL, false,
+	    "ISO 4217 code of all prices." },
+	{ "shop", "language", CONF_STR, "en", 0, 0, NULL, NULL, false,
+	    "Which texts the pages use: templates/text.LANGUAGE.json." },
+
+	{ "log", "level", CONF_ENUM, "info", 0, 0, "debug|info|warn|error",
+	    NULL, false, "The least level that is written." },
+	{ "log", "format", CONF_ENUM, "logfmt", 0, 0, "logfmt|json", NULL,
+	    false, "How a line looks." },
+	{ "log", "target", CONF_ENUM, "stderr", 0, 0, "stderr|syslog", NULL,
+	    false, "Where lines go." },
+
+	{ "fcgi", "listen", CONF_STR, "unix:" LOCALSTATEDIR
+	    "/run/souk/fcgi.sock", 0, 0, NULL, NULL, false,
+	    "unix:PATH or ADDRESS:PORT. Not used where the socket is handed "
+	    "over (systemd, spawn-fcgi, mod_fcgid)." },
+	{ "fcgi", "socket_mode", CONF_STR, "0660", 0, 0, NULL, NULL, false,
+	    "Mode of the unix socket, octal." },
+	{ "fcgi", "socket_group", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Group of the unix socket (the web server's); only root can set "
+	    "one it is not in." },
+	{ "fcgi", "user", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "User that the children run as when started by root." },
+	{ "fcgi", "group", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Group likewise; empty: the user's own." },
+	{ "fcgi", "children", CONF_INT, "8", 1, 1024, NULL, NULL, false,
+	    "Processes that serve. Each handles one request at a time: size "
+	    "it by how long requests wait, not by cores." },
+	{ "fcgi", "slots", CONF_INT, "64", 1, 1024, NULL, NULL, false,
+	    "Kept FastCGI connections one child may hold. Children times "
+	    "slots must be well over what the web servers keep." },
+	{ "fcgi", "backlog", CONF_INT, "1024", 16, 65535, NULL, NULL, false,
+	    "Length of the listen queue; net.core.somaxconn caps it." },
+	{ "fcgi", "max_requests", CONF_INT, "100000", 0, 1000000000, NULL,
+	    NULL, false,
+	    "A child is replaced after that many requests; 0: never." },
+	{ "fcgi", "request_deadline", CONF_MS, "30s", 100, 10 * MIN_MS, NULL,
+	    NULL, false,
+	    "A request that takes longer is logged with what the child was "
+	    "doing, and the child is killed by the master." },
+	{ "fcgi", "client_deadline", CONF_MS, "10s", 0, 10 * MIN_MS, NULL,
+	    NULL, false,
+	    "A request that waited longer than this before a child took it "
+	    "is answered 503 unread: its client has given up. 0: never." },
+	{ "fcgi", "drain", CONF_MS, "30s", 0, 10 * MIN_MS, NULL, NULL, false,
+	    "How long a stop or reload waits for requests under way." },
+	{ "fcgi", "max_body", CONF_SIZE, "1m", 1024, 64 << 20, NULL, NULL,
+	    false, "Largest request body; more is answered 413." },
+	{ "fcgi", "status_file", CONF_STR, LOCALSTATEDIR "/run/souk/fcgi.status",
+	    0, 0, NULL, NULL, false,
+	    "The scoreboard, read by souk-fcgi --status." },
+	{ "fcgi", "pid_file", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Where the master writes its process id; empty: nowhere." },
+	{ "fcgi", "templates", CONF_STR, PKGDATADIR "/templates", 0, 0, NULL,
+	    NULL, false, "Folder of the page templates and texts." },
+	{ "fcgi", "static", CONF_STR, PKGDATADIR "/static", 0, 0, NULL, NULL,
+	    false, "Folder of the hashed static files." },
+	{ "fcgi", "media", CONF_STR, LOCALSTATEDIR "/lib/souk/media", 0, 0,
+	    NULL, NULL, false, "Folder of the shop's own pictures." },
+
+	{ "redis", "url", CONF_STR, "redis://127.0.0.1:6379/0", 0, 0, NULL,
+	    "REDIS_URL", true,
+	    "redis://[user:password@]host[:port][/db] or unix:///path." },
+	{ "redis", "connect", CONF_MS, "500ms", 10, MIN_MS, NULL, NULL, false,
+	    "Deadline to connect." },
+	{ "redis", "command", CONF_MS, "500ms", 10, MIN_MS, NULL, NULL, false,
+	    "Deadline of a command." },
+
+	{ "postgres", "url", CONF_STR, "postgresql:///souk", 0, 0, NULL,
+	    "DATABASE_URL", true, "The primary (libpq URI)." },
+	{ "postgres", "replica_url", CONF_STR, "", 0, 0, NULL,
+	    "DATABASE_REPLICA_URL", true,
+	    "A read replica; empty: all is read from the primary." },
+	{ "postgres", "connect", CONF_MS, "2s", 10, MIN_MS, NULL, NULL, false,
+	    "Deadline to connect." },
+	{ "postgres", "query", CONF_MS, "3s", 10, 10 * MIN_MS, NULL, NULL,
+	    false, "Deadline of a statement." },
+	{ "postgres", "pooler", CONF_ENUM, "none", 0, 0, "none|transaction",
+	    NULL, false,
+	    "transaction: PgBouncer in transaction mode stands between; no "
+	    "prepared statements and no session settings are used." },
+
+	{ "cache", "enabled", CONF_BOOL, "yes", 0, 0, NULL, NULL, false,
+	    "no: everything is read from the database (for looking for "
+	    "faults)." },
+	{ "cache", "pages", CONF_BOOL, "yes", 0, 0, NULL, NULL, false,
+	    "no: a page is rendered at every request from cached records." },
+	{ "cache", "local_size", CONF_SIZE, "16m", 0, INT64_C(1) << 34, NULL,
+	    NULL, false, "Bound of the tier in each process; 0: none." },
+	{ "cache", "local_ttl", CONF_S, "60s", 1, DAY_S, NULL, NULL, false,
+	    "Longest life of a local copy." },
+	{ "cache", "lease", CONF_MS, "5s", 50, MIN_MS, NULL, NULL, false,
+	    "A filler that takes longer has lost its lease." },
+	{ "cache", "wait", CONF_MS, "2s", 0, MIN_MS, NULL, NULL, false,
+	    "How long a request waits for somebody else's fill." },
+	{ "cache", "marker", CONF_S, "1h", 1, 7 * DAY_S, NULL, NULL, false,
+	    "How long the least version of a changed key is kept: longer "
+	    "than any replica lags." },
+	{ "cache", "product_ttl", CONF_S, "1h", 1, 30 * DAY_S, NULL, NULL,
+	    false, "Life of a product's record and page." },
+	{ "cache", "list_ttl", CONF_S, "5m", 1, 30 * DAY_S, NULL, NULL, false,
+	    "Life of home, lists, search results and the sitemap." },
+	{ "cache", "sale_ttl", CONF_S, "10s", 1, DAY_S, NULL, NULL, false,
+	    "Life of a sale's record and page." },
+	{ "cache", "stale", CONF_S, "1d", 0, 30 * DAY_S, NULL, NULL, false,
+	    "How long a record or page may be served stale while it is made "
+	    "anew; also stale-while-revalidate for product pages." },
+	{ "cache", "negative_ttl", CONF_S, "10s", 1, DAY_S, NULL, NULL, false,
+	    "How long \"no such thing\" is remembered." },
+
+	{ "edge", "nginx_cache", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Folder of nginx's page cache on this host (it holds item/ and "
+	    "list/): changed pages are purged there at once. Empty: none." },
+
+	{ 0 }
+};
+
+enum rc
+settings_load(const char *path, struct conf **out, struct strbuf *problems,
+    struct err *e)
+{
+	static const char standard[] = SYSCONFDIR "/souk/souk.ini";
+
+	if (path == NULL)
+		path = getenv("SOUK_CONF");
+	if (path == NULL && access(standard, F_OK) == 0)
+		path = standard;
+	return conf_load(settings_rows, path, environ, out, problems, e);
+}

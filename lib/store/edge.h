@@ -1,0 +1,34 @@
+/*
+ * edge - purging the page cache of nginx on this host, without a module.
+ *
+ * nginx names a cached file by the MD5 of its key, in `levels=2` folders; the
+ * keys are set in conf/nginx/souk.conf: "ENC ARGS PATH" with ENC one of
+ * identity, gzip, br; ARGS "q=...&after=...&limit=..." as the application sees
+ * it in QUERY_STRING; PATH the decoded path. An entry is voided by overwriting
+ * the version word at its start, which nginx takes as a miss; where it may not
+ * be written it is unlinked. Two zones: `item` (one file per thing, purged by
+ * name) and `list` (pages that show many things, purged whole).
+ */
+#ifndef STORE_EDGE_H
+#define STORE_EDGE_H
+
+#include "base/err.h"
+
+struct edge;
+
+/* dir: the folder that holds item/ and list/; "" or NULL: no edge on this
+ * host, all calls succeed and do nothing. Copied. */
+struct edge *edge_new(const char *dir);
+void edge_free(struct edge *edge); /* NULL is allowed */
+
+/* path: decoded, such as "/products/42". All encodings, empty arguments.
+ * RC_FAIL: a file is there and can be neither written nor removed. */
+enum rc edge_purge_item(struct edge *edge, const char *path, struct err *e);
+
+/* Every entry of the list zone. */
+enum rc edge_purge_lists(struct edge *edge, struct err *e);
+
+/* Everything. */
+enum rc edge_purge_all(struct edge *edge, struct err *e);
+
+#endif
