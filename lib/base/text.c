@@ -4,13 +4,11 @@
 #include <sys/random.h>
 #include <unistd.h>
 
-/*
- * RFC 3629, section 4. The length of the sequence at s, 0 where it is not
- * well-formed. The second byte's range depends on the first one.
- */
-static size_t
-utf8_sequence(const unsigned char *s, size_t n)
+/* RFC 3629, section 4. The second byte's range depends on the first one. */
+size_t
+utf8_sequence(const char *p, size_t n)
 {
+	const unsigned char *s = (const unsigned char *)p;
 	unsigned char lo = 0x80, hi = 0xbf;
 	size_t len;
 
@@ -41,10 +39,8 @@ utf8_sequence(const unsigned char *s, size_t n)
 bool
 utf8_valid(const char *s, size_t n)
 {
-	const unsigned char *p = (const unsigned char *)s;
-
 	for (size_t i = 0; i < n;) {
-		size_t len = utf8_sequence(p + i, n - i);
+		size_t len = utf8_sequence(s + i, n - i);
 
 		if (len == 0)
 			return false;

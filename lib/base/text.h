@@ -13,6 +13,9 @@
 /* Well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates. */
 bool utf8_valid(const char *s, size_t n);
 
+/* Bytes of the character at s (n > 0), 0 where it is not well-formed. */
+size_t utf8_sequence(const char *s, size_t n);
+
 /* Bytes of the longest prefix of at most max bytes that cuts no character. */
 size_t utf8_cut(const char *s, size_t n, size_t max);
 
