@@ -1,0 +1,111 @@
+/*
+ * page - HTML from cached records: pure functions, no I/O, no request.
+ *
+ * A page_ctx holds all that is the same for every page: compiled templates,
+ * texts, names of the static files, the shop's name and address. It is loaded
+ * at start and at SIGHUP (before fork(): rendering never writes to it) and the
+ * old one stays in use where the new one is bad. Constant tags, {{t.*}},
+ * {{assets.*}} and {{shop.*}}, are filled in once, at loading, so that a text
+ * that is missing stops the start and not a customer.
+ *
+ * The same record and the same ctx give the same bytes, for everybody: nothing
+ * of the client is on a public page (DESIGN 4.2). Caching, compression, ETag
+ * and headers are the caller's.
+ *
+ * What the pages need of the Content-Security-Policy: default-src 'none';
+ * script-src 'self'; style-src 'self'; img-src 'self' https: (and http: where
+ * the shop itself is http); connect-src 'self'; form-action 'self';
+ * base-uri 'none'; frame-ancestors 'none'. No inline script or style.
+ */
+#ifndef FCGI_APP_PAGE_H
+#define FCGI_APP_PAGE_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+
+struct page_ctx;
+struct strbuf;
+
+struct page_opts { /* all copied */
+	const char *templates; /* [fcgi] templates: *.mustache, text.LANG.json */
+	const char *assets;    /* [fcgi] static: manifest.json, as written by
+	                          `soukctl assets`; NULL or not there: the plain
+	                          names are used */
+	const char *name;      /* [shop] name */
+	const char *base_url;  /* [shop] base_url */
+	const char *currency;  /* [shop] currency */
+	const char *language;  /* [shop] language */
+};
+
+/*
+ * Give a context in *out. RC_INVALID: a template or text is wrong, msg
+ * "product.mustache:12: no text called t.prise"; RC_FAIL: a file cannot be
+ * read.
+ */
+enum rc page_ctx_load(const struct page_opts *opts, struct page_ctx **out,
+    struct err *e);
+void page_ctx_free(struct page_ctx *ctx); /* NULL is allowed */
+
+/*
+ * Each appends a whole document to *out, which is left as it was on an error.
+ * RC_FAIL: the record is not what its contract says. Records: shop/catalog.h.
+ */
+
+/* GET /. list: catalog_list of the newest (12 fit well). */
+enum rc page_home_render(const struct page_ctx *ctx, struct span list,
+    struct strbuf *out, struct err *e);
+
+struct page_list {
+	const char *q;     /* NULL or "": all */
+	const char *after; /* NULL or "": the first page */
+};
+
+/* GET /products. list: catalog_list (24 a page). */
+enum rc page_list_render(const struct page_ctx *ctx,
+    const struct page_list *query, struct span list, struct strbuf *out,
+    struct err *e);
+
+/* GET /products/<id>. product: catalog_get. */
+enum rc page_product_render(const struct page_ctx *ctx, struct span product,
+    struct strbuf *out, struct err *e);
+
+/*
+ * GET /flash-sale/<id>. sale: the record sale:<id>:
+ * {"id":1,"title":"","startsAt":"","endsAt":"","currency":"USD","items":[
+ *   {"productId","variantId","title","variantTitle","price","compareAtPrice"
+ *    |null (what it costs outside of the sale),"limit":1,
+ *    "image":{"url","alt","width","height"}|null,"state":"draft|open|closed",
+ *    "left":n|null (null: not known)}],
+ *  "serverTime":""}
+ * now_ms: wall clock, for upcoming, running or ended. A copy of the page that
+ * is some seconds old is put right by souk.js at the time.
+ */
+enum rc page_sale_render(const struct page_ctx *ctx, struct span sale,
+    int64_t now_ms, struct strbuf *out, struct err *e);
+
+/*
+ * Any error page; needs neither database nor cache. status without words of
+ * its own gets those of 500 or 400. request_id: shown for 5xx; may be NULL.
+ * Cannot fail: without a usable template it writes a plain page.
+ */
+void page_error_render(const struct page_ctx *ctx, int status,
+    const char *request_id, struct strbuf *out);
+
+/* GET /robots.txt (text/plain). */
+void page_robots_render(const struct page_ctx *ctx, struct strbuf *out);
+
+/*
+ * GET /sitemap.xml (n 0) and /sitemap-<n>.xml, n from 1 (application/xml).
+ * File n has the active products with n = (id - 1) / SITEMAP_IDS + 1, so that
+ * a file is one index range and never moves. data, from
+ * catalog_sitemap(n): {"files":F,"products":[{"id":1,"updatedAt":""}, ...]}
+ * with F the number of files; for n 0 the products of file 1 where F is 1,
+ * otherwise none are needed and an index is written.
+ */
+enum { SITEMAP_IDS = 40000 };
+enum rc page_sitemap_render(const struct page_ctx *ctx, int n,
+    struct span data, struct strbuf *out, struct err *e);
+
+#endif
