@@ -25,7 +25,7 @@ enum conf_type {
 };
 
 struct conf_row {
-	const char *section; /* [redis]; with "*" at its end ([queue.*]) any */
+	const char *section; /* [redis] */
 	const char *key;
 	enum conf_type type;
 	const char *dflt;    /* as it would be written */
