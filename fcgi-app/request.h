@@ -10,9 +10,11 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/form.h"
 #include "base/span.h"
 
 struct arena;
+struct strbuf;
 
 enum method { M_GET, M_HEAD, M_POST, M_PUT, M_DELETE, M_OPTIONS, M_OTHER };
 
@@ -24,18 +26,12 @@ enum {
 	RQ_MAX_FIELDS = 64             /* of a query, form or cookie header */
 };
 
-struct field {
-	const char *name;  /* decoded, UTF-8, no NUL inside */
-	const char *value; /* the same */
+/* Why a request must not be served; status 0: it may be. */
+struct refusal {
+	int status;
+	const char *code;
+	const char *msg;
 };
-
-struct fields {
-	int n;
-	const struct field *f;
-};
-
-/* The first of that name, or NULL. Names are compared to the letter. */
-const char *fields_get(const struct fields *fields, const char *name);
 
 struct request {
 	struct arena *arena;
@@ -48,7 +44,13 @@ struct request {
 	const char *content_type; /* lower case, without parameters, or "" */
 	const char *remote_addr;
 	bool https;
-	bool too_large;           /* the body was over the cap; body is empty */
+	bool too_large;           /* the body was over the cap; body is empty;
+	                             bad says 413 */
+	struct refusal bad;       /* to be answered with just this; path and the
+	                             rest are safe to use, but may be empty */
+	int64_t content_length;   /* -1: not declared */
+	int64_t waited_ms;        /* since the web server began with it
+	                             (SOUK_START); 0: not known */
 	char id[33];              /* X-Request-Id as given (token, at most 32) or
 	                             made */
 	int64_t start_us;         /* monotonic */
@@ -58,6 +60,31 @@ struct request {
 
 /* A FastCGI parameter ("HTTP_IF_NONE_MATCH"), or NULL. */
 const char *request_param(const struct request *rq, const char *name);
+
+/* "GET" ...; "OTHER". */
+const char *method_name(enum method method);
+
+struct request_limits {
+	size_t max_body;
+	int64_t request_deadline_ms;
+	int64_t client_deadline_ms; /* 0: none */
+};
+
+/*
+ * Fill *rq from FastCGI's parameters, which are borrowed for its life: all but
+ * body and too_large. Never fails: what must not be served has rq->bad. The
+ * path is taken from SOUK_PATH, else DOCUMENT_URI, else SCRIPT_NAME without a
+ * last part that ends with .fcgi, and PATH_INFO; the web server has decoded it.
+ */
+void request_parse(struct request *rq, struct arena *arena,
+    const char *const *params, const struct request_limits *limits);
+
+/*
+ * Judge the body that was read: got bytes in all, of which body is what was
+ * kept. Sets rq->body, rq->too_large and rq->bad.
+ */
+void request_body(struct request *rq, struct span body, uint64_t got,
+    const struct request_limits *limits);
 
 struct response {
 	int status;              /* 200 */
@@ -72,8 +99,22 @@ struct response {
 	struct span body;        /* borrowed until written */
 };
 
-void response_header(
-    struct response *rs, struct arena *arena, const char *name,
-    const char *value);
+/* Add "name: value". More than fit is our bug (assert). */
+void response_header(struct response *rs, struct arena *arena,
+    const char *name, const char *value);
+
+/*
+ * The head as FastCGI wants it ("Status: 200 OK", ..., an empty line), added to
+ * out. Content-Length is always there but for 204 and 304. RC_FAIL: a field
+ * holds CR, LF or NUL, nothing was added.
+ */
+enum rc response_head(const struct response *rs, const struct request *rq,
+    struct strbuf *out, struct err *e);
+
+/* True where the head is all there is: HEAD, 204, 304. */
+bool response_bodyless(const struct response *rs, const struct request *rq);
+
+/* "Not Found" for 404; never NULL. */
+const char *status_reason(int status);
 
 #endif

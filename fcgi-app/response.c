@@ -1,0 +1,120 @@
+#include "fcgi-app/request.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#include "base/arena.h"
+#include "base/strbuf.h"
+
+static const struct {
+	int status;
+	const char *reason;
+} reasons[] = {
+	{ 200, "OK" },
+	{ 201, "Created" },
+	{ 202, "Accepted" },
+	{ 204, "No Content" },
+	{ 301, "Moved Permanently" },
+	{ 302, "Found" },
+	{ 303, "See Other" },
+	{ 304, "Not Modified" },
+	{ 307, "Temporary Redirect" },
+	{ 308, "Permanent Redirect" },
+	{ 400, "Bad Request" },
+	{ 401, "Unauthorized" },
+	{ 403, "Forbidden" },
+	{ 404, "Not Found" },
+	{ 405, "Method Not Allowed" },
+	{ 406, "Not Acceptable" },
+	{ 408, "Request Timeout" },
+	{ 409, "Conflict" },
+	{ 410, "Gone" },
+	{ 411, "Length Required" },
+	{ 412, "Precondition Failed" },
+	{ 413, "Content Too Large" },
+	{ 414, "URI Too Long" },
+	{ 415, "Unsupported Media Type" },
+	{ 422, "Unprocessable Content" },
+	{ 428, "Precondition Required" },
+	{ 429, "Too Many Requests" },
+	{ 431, "Request Header Fields Too Large" },
+	{ 500, "Internal Server Error" },
+	{ 501, "Not Implemented" },
+	{ 503, "Service Unavailable" },
+	{ 504, "Gateway Timeout" },
+};
+
+const char *
+status_reason(int status)
+{
+	for (size_t i = 0; i < sizeof reasons / sizeof *reasons; i++) {
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	}
+	return "Status";
+}
+
+void
+response_header(struct response *rs, struct arena *arena, const char *name,
+    const char *value)
+{
+	assert(rs->n_extra < (int)(sizeof rs->extra / sizeof *rs->extra));
+	rs->extra[rs->n_extra++] = arena_printf(arena, "%s: %s", name, value);
+}
+
+bool
+response_bodyless(const struct response *rs, const struct request *rq)
+{
+	return rq->method == M_HEAD || rs->status == 204 || rs->status == 304;
+}
+
+static bool
+head_line(struct strbuf *out, const char *name, const char *value)
+{
+	if (value == NULL)
+		return true;
+	if (strpbrk(value, "\r\n") != NULL)
+		return false;
+	if (name != NULL) {
+		strbuf_adds(out, name);
+		strbuf_add(out, ": ", 2);
+	}
+	strbuf_adds(out, value);
+	strbuf_add(out, "\r\n", 2);
+	return true;
+}
+
+enum rc
+response_head(const struct response *rs, const struct request *rq,
+    struct strbuf *out, struct err *e)
+{
+	size_t start = out->len;
+	char num[32];
+	bool ok;
+
+	snprintf(num, sizeof num, "Status: %d ", rs->status);
+	strbuf_adds(out, num);
+	strbuf_adds(out, status_reason(rs->status));
+	strbuf_add(out, "\r\n", 2);
+	ok = head_line(out, "Content-Type", rs->type) &&
+	     head_line(out, "Cache-Control",
+		 rs->cache == NULL ? "private, no-store" : rs->cache) &&
+	     head_line(out, "ETag", rs->etag) &&
+	     head_line(out, "Content-Encoding", rs->encoding) &&
+	     head_line(
+		 out, "Vary", rs->vary_encoding ? "Accept-Encoding" : NULL);
+	for (int i = 0; ok && i < rs->n_extra; i++)
+		ok = head_line(out, NULL, rs->extra[i]);
+	ok = ok && head_line(out, "X-Request-Id", rq->id);
+	if (!ok) {
+		strbuf_trunc(out, start);
+		return err_set(e, RC_FAIL, "bad_header",
+		    "A header field of the answer holds a line end");
+	}
+	if (rs->status != 204 && rs->status != 304) {
+		snprintf(num, sizeof num, "%zu", rs->body.n);
+		head_line(out, "Content-Length", num);
+	}
+	strbuf_add(out, "\r\n", 2);
+	return RC_OK;
+}
