@@ -1,0 +1,36 @@
+/* The stores a command uses: opened when first asked for. */
+#include "ctl/ctl.h"
+
+#include <string.h>
+
+#include "base/conf.h"
+#include "store/pg.h"
+
+struct pg *
+ctl_pg(struct ctl *ctl)
+{
+	const struct conf *c = ctl->conf;
+
+	if (ctl->pg == NULL) {
+		struct pg_opts opts = {
+			.url = conf_str(c, "postgres", "url"),
+			.replica_url = conf_str(c, "postgres", "replica_url"),
+			.connect_ms = (int)conf_int(c, "postgres", "connect"),
+			.query_ms = (int)conf_int(c, "postgres", "query"),
+			.pooler = strcmp(conf_str(c, "postgres", "pooler"),
+				      "none") != 0,
+			.app_name = "soukctl",
+		};
+
+		ctl->pg = pg_new(&opts);
+	}
+	return ctl->pg;
+}
+
+void
+ctl_close(struct ctl *ctl)
+{
+	pg_free(ctl->pg);
+	ctl->pg = NULL;
+	ctl->redis = NULL;
+}
