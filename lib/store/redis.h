@@ -8,7 +8,8 @@
  * after min(retries * 50, 1000) ms plus up to a quarter of jitter; until then
  * every call fails at once with RC_RETRY, code "redis_down". A call that
  * misses its deadline closes the connection (an answer that comes late must
- * not be taken for the next one's): RC_RETRY, "redis_timeout".
+ * not be taken for the next one's): RC_RETRY, "redis_timeout". Other states of
+ * the server that pass: RC_RETRY, "redis_unready".
  */
 #ifndef STORE_REDIS_H
 #define STORE_REDIS_H
@@ -92,9 +93,18 @@ enum rc redis_eval(struct redis *redis, const struct redis_script *script,
     int nkeys, const struct span keys[], int nargs, const struct span args[],
     struct arena *arena, struct redis_reply *out, struct err *e);
 
-/* What INFO server says, read once per connection: NULL and 0 before. */
+/* The script's SHA-1 in hex, for an EVALSHA within a pipeline; borrowed as
+ * long as redis lives. A reply that begins with NOSCRIPT: redis_eval it. */
+const char *redis_script_sha(struct redis *redis,
+    const struct redis_script *script);
+
+/*
+ * What INFO server said when the connection was made, with the same round trip
+ * as the rest of the greeting. NULL and 0 before, and where INFO is not
+ * permitted.
+ */
 const char *redis_run_id(const struct redis *redis);
-int64_t redis_uptime_s(const struct redis *redis); /* at the time asked */
+int64_t redis_uptime_s(const struct redis *redis); /* now */
 
 /* For /readyz. */
 enum rc redis_ping(struct redis *redis, struct err *e);
@@ -107,10 +117,12 @@ struct redis_stats redis_stats(const struct redis *redis);
 /*
  * ---- Subscription: a connection of its own that never blocks.
  *
- * The owner polls redis_sub_fd() and calls redis_sub_turn() when it is readable
- * and at least every 250 ms: it reconnects with the same back-off, resubscribes
- * and keeps a heartbeat (PING). Trust: redis_sub_fresh() is true while
- * the subscription stands and the server was heard within the last 750 ms.
+ * The owner polls redis_sub_fd() (asking for it anew each time: a reconnect
+ * changes it) and calls redis_sub_turn() when it is readable and at least every
+ * 250 ms: it reconnects with the same back-off, resubscribes and keeps a
+ * heartbeat (PING). Trust: redis_sub_fresh() is true while the subscription
+ * stands and all that was published until 750 ms ago at the latest has been
+ * given to message(): the answer to a PING comes behind it on the connection.
  */
 struct redis_sub;
 
