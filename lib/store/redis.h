@@ -26,25 +26,25 @@ struct doing;
 struct redis;
 
 struct redis_opts {
-	const char *url;  /* redis://[user:pass@]host[:port][/db],
-	                     unix:///path[?db=n]; copied */
+	const char *url; /* redis://[user:pass@]host[:port][/db],
+			    unix:///path[?db=n]; copied */
 	int connect_ms;
-	int command_ms;   /* deadline of a command or a pipeline */
+	int command_ms;      /* deadline of a command or a pipeline */
 	struct doing *doing; /* NULL: nobody watches */
 };
 
 /* RC_INVALID: the URL, with what is wrong. *out is given. */
-enum rc redis_new(const struct redis_opts *opts, struct redis **out,
-    struct err *e);
+enum rc redis_new(
+    const struct redis_opts *opts, struct redis **out, struct err *e);
 void redis_free(struct redis *redis); /* NULL is allowed */
 
 enum redis_type { RT_NIL, RT_STRING, RT_INT, RT_ARRAY, RT_STATUS, RT_ERROR };
 
 struct redis_reply {
 	enum redis_type type;
-	int64_t num;         /* RT_INT */
-	struct span str;     /* RT_STRING, RT_STATUS, RT_ERROR; ends with NUL */
-	size_t n;            /* RT_ARRAY */
+	int64_t num;     /* RT_INT */
+	struct span str; /* RT_STRING, RT_STATUS, RT_ERROR; ends with NUL */
+	size_t n;        /* RT_ARRAY */
 	const struct redis_reply *item;
 };
 
@@ -67,8 +67,7 @@ enum rc redis_call(struct redis *redis, const char *key, int argc,
 
 /* The same for words without NUL bytes; the last argument is NULL. */
 enum rc redis_callv(struct redis *redis, const char *key, struct arena *arena,
-    struct redis_reply *out, struct err *e, ...)
-    __attribute__((sentinel));
+    struct redis_reply *out, struct err *e, ...) __attribute__((sentinel));
 
 /*
  * n commands in one round trip per connection. keys[i] is command i's key.
@@ -95,8 +94,8 @@ enum rc redis_eval(struct redis *redis, const struct redis_script *script,
 
 /* The script's SHA-1 in hex, for an EVALSHA within a pipeline; borrowed as
  * long as redis lives. A reply that begins with NOSCRIPT: redis_eval it. */
-const char *redis_script_sha(struct redis *redis,
-    const struct redis_script *script);
+const char *redis_script_sha(
+    struct redis *redis, const struct redis_script *script);
 
 /*
  * What INFO server said when the connection was made, with the same round trip
@@ -140,8 +139,8 @@ struct redis_sub_events {
 /* channels: copied, ends with NULL. url as in redis_opts. */
 enum rc redis_sub_new(const char *url, const char *const channels[],
     const struct redis_sub_events *ev, struct redis_sub **out, struct err *e);
-void redis_sub_free(struct redis_sub *sub); /* NULL is allowed */
-int redis_sub_fd(const struct redis_sub *sub);   /* -1: not connected */
+void redis_sub_free(struct redis_sub *sub);              /* NULL is allowed */
+int redis_sub_fd(const struct redis_sub *sub);           /* -1: not connected */
 bool redis_sub_wants_write(const struct redis_sub *sub); /* poll for POLLOUT */
 void redis_sub_turn(struct redis_sub *sub);
 bool redis_sub_fresh(const struct redis_sub *sub);

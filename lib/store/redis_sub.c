@@ -13,6 +13,7 @@
 
 #include <assert.h>
 #include <hiredis/hiredis.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
