@@ -337,3 +337,153 @@ it_start_redis() {
 
 it_redis() { redis-cli -s "$IT/redis/sock" "$@"; }
 it_redis_is_up() { [ "$(it_redis PING 2>/dev/null)" = PONG ]; }
+
+# ---- the shop, installed
+
+# it_souk_install: `make install` of the build under test, once for all scripts
+# of a run. Sets IT_PREFIX; its programs come first on PATH. The paths compiled
+# in are those of ./configure: what is installed here is told where its files
+# are by souk.ini (it_start_fcgi).
+it_souk_install() {
+	local lock=$top_builddir/tests/it/prefix.lock
+	IT_PREFIX=$top_builddir/tests/it/prefix
+	mkdir -p "$top_builddir/tests/it"
+	(
+		flock -w 300 9 || exit 1
+		# Newer programs or files than what is installed?
+		if [ -e "$IT_PREFIX/.stamp" ] && [ -z "$(find \
+			"$top_builddir/Makefile" "$top_builddir/fcgi-app" \
+			"$top_builddir/ctl" "$srcdir/sql" "$srcdir/conf" \
+			"$srcdir/templates" "$srcdir/static" \
+			-newer "$IT_PREFIX/.stamp" -type f -print -quit \
+			2>/dev/null)" ]; then
+			exit 0
+		fi
+		rm -rf "$IT_PREFIX"
+		make -s -C "$top_builddir" install prefix="$IT_PREFIX" DESTDIR= \
+			sysconfdir="$IT_PREFIX/etc" \
+			localstatedir="$IT_PREFIX/var" \
+			>"$IT/install.out" 2>&1 || exit 1
+		touch "$IT_PREFIX/.stamp"
+	) 9>"$lock" || it_bail "make install: $(tail -n 5 "$IT/install.out")"
+	# A build below /root is out of reach for the servers' user.
+	if ! "${IT_AS[@]+"${IT_AS[@]}"}" test -r "$IT_PREFIX/.stamp"; then
+		cp -a "$IT_PREFIX" "$IT/prefix"
+		chmod -R a+rX "$IT/prefix"
+		IT_PREFIX=$IT/prefix
+	fi
+	PATH=$IT_PREFIX/sbin:$IT_PREFIX/bin:$PATH
+	export IT_PREFIX PATH
+}
+
+# it_ini [SECTION.KEY=VALUE]...: write $IT/souk.ini for the servers that run,
+# a later value of a key in place of an earlier one.
+it_ini() {
+	local kv k
+	local -A v=()
+	it_mkdir "$IT/run" "$IT/media" "$IT/edge"
+	for kv in "fcgi.listen=unix:$IT/run/fcgi.sock" fcgi.socket_mode=0666 \
+		"fcgi.status_file=$IT/run/fcgi.status" \
+		"fcgi.pid_file=$IT/run/fcgi.pid" \
+		"fcgi.templates=$IT_PREFIX/share/souk/templates" \
+		"fcgi.static=$IT_PREFIX/share/souk/static" \
+		"fcgi.media=$IT/media" fcgi.children=4 fcgi.drain=10s \
+		"redis.url=${REDIS_URL:-}" "postgres.url=${DATABASE_URL:-}" \
+		"postgres.replica_url=${DATABASE_REPLICA_URL:-}" \
+		"edge.nginx_cache=$IT/edge" \
+		"shop.base_url=${SOUK_URL:-http://127.0.0.1}" "$@"; do
+		v[${kv%%=*}]=${kv#*=}
+	done
+	for k in $(printf '%s\n' "${!v[@]}" | sort); do
+		[ -z "${v[$k]}" ] ||
+			printf '[%s]\n%s = %s\n' "${k%%.*}" "${k#*.}" "${v[$k]}"
+	done >"$IT/souk.ini"
+	SOUK_CONF=$IT/souk.ini
+	export SOUK_CONF
+}
+
+# What souk.ini says wins in these tests: the harness's own variables, which
+# psql and the like use, must not override it in the shop's processes.
+it_souk_env() {
+	env -u DATABASE_URL -u DATABASE_REPLICA_URL -u REDIS_URL -u SOUK_URL "$@"
+}
+
+it_fcgi_is_up() {
+	local l
+	l=$(sed -n 's/^listen = //p' "$IT/souk.ini")
+	case $l in
+	unix:*) [ -S "${l#unix:}" ] ;;
+	*) it_open_port "${l##*:}" ;;
+	esac && souk-fcgi --status >/dev/null
+}
+
+# it_start_fcgi [SECTION.KEY=VALUE]...: souk-fcgi with the servers started so
+# far, as $IT_USER. Needs it_souk_install.
+it_start_fcgi() {
+	it_ini "$@"
+	it_spawn fcgi TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
+		env -u DATABASE_URL -u DATABASE_REPLICA_URL -u REDIS_URL \
+		-u SOUK_URL souk-fcgi
+	it_wait_for 15 it_fcgi_is_up || it_bail "souk-fcgi did not start"
+}
+
+# it_token: a fresh admin token
+it_token() { it_souk_env soukctl token create --role admin; }
+
+# ---- web servers
+
+# it_nginx_conf FCGI: the real conf/nginx, filled for $IT
+it_nginx_conf() {
+	local fill=$srcdir/conf/fill f
+	[ -n "${NGINX_PORT:-}" ] || it_port NGINX_PORT
+	it_mkdir "$IT/nginx" "$IT/run" "$IT/edge" "$IT/media"
+	for f in souk-edge souk-item souk-params; do
+		cp "$srcdir/conf/nginx/$f.conf" "$IT/nginx/"
+	done
+	"$fill" <"$srcdir/conf/nginx/souk.conf" >"$IT/nginx/souk.conf" \
+		LISTEN="127.0.0.1:$NGINX_PORT" SERVER_NAME=_ FCGI="$1" \
+		EDGE="$IT/edge" MEDIA="$IT/media" SNIPPETS="$IT/nginx" \
+		STATIC_ROOT="${IT_PREFIX:-$IT}/share/souk" \
+		ACCESS_LOG="$IT/nginx/access.log souk" || it_bail "souk.conf"
+	"$fill" <"$srcdir/conf/nginx/nginx.conf" >"$IT/nginx/nginx.conf" \
+		USER= WORKERS=2 RUN="$IT/nginx" ERROR_LOG=stderr \
+		LOG_LEVEL=notice SOUK_CONF="$IT/nginx/souk.conf" ||
+		it_bail "nginx.conf"
+}
+
+# it_start_nginx [FCGI]: the edge before souk-fcgi, or before what listens at
+# FCGI. Sets SOUK_URL, NGINX_PORT.
+it_start_nginx() {
+	it_nginx_conf "${1:-unix:$IT/run/fcgi.sock}"
+	SOUK_URL=http://127.0.0.1:$NGINX_PORT
+	export SOUK_URL NGINX_PORT
+	it_spawn nginx QUIT "${IT_AS[@]+"${IT_AS[@]}"}" \
+		"$(command -v nginx || echo /usr/sbin/nginx)" \
+		-e stderr -p "$IT/nginx" -c "$IT/nginx/nginx.conf"
+	it_wait_for 10 it_open_port "$NGINX_PORT" ||
+		it_bail "nginx did not start"
+}
+
+# it_get PATH [CURL-ARG...]: the body; the headers go to $IT/headers
+it_get() {
+	local path=$1
+	shift
+	curl -sS --max-time 20 -D "$IT/headers" -o "$IT/body" "$@" \
+		"$SOUK_URL$path" || return
+	cat "$IT/body"
+}
+
+# it_status PATH [CURL-ARG...], it_header NAME (of the last it_get or
+# it_status)
+it_status() {
+	it_get "$@" >/dev/null
+	it_last_status
+}
+
+it_last_status() { awk '/^HTTP\//{s=$2} END{print s}' "$IT/headers"; }
+
+it_header() {
+	awk -v n="$1" 'BEGIN{n=tolower(n) ":"}
+	{sub(/\r$/, "")}
+	index(tolower($0), n) == 1 {sub(/^[^:]*: */, ""); print}' "$IT/headers"
+}
