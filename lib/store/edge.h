@@ -21,7 +21,8 @@ struct edge;
 struct edge *edge_new(const char *dir);
 void edge_free(struct edge *edge); /* NULL is allowed */
 
-/* path: decoded, such as "/products/42". All encodings, empty arguments.
+/* path: decoded, such as "/products/42". All encodings, empty arguments: the
+ * keys are "gzip q=&after=&limit= /products/42" and so on.
  * RC_FAIL: a file is there and can be neither written nor removed. */
 enum rc edge_purge_item(struct edge *edge, const char *path, struct err *e);
 
