@@ -4,8 +4,8 @@
 #include <string.h>
 #include <unistd.h>
 
-_Noreturn static void
-out_of_memory(void)
+void
+xmalloc_failed(void)
 {
 	static const char msg[] = "out of memory\n";
 
@@ -20,7 +20,7 @@ xmalloc(size_t size)
 	void *p = malloc(size == 0 ? 1 : size);
 
 	if (p == NULL)
-		out_of_memory();
+		xmalloc_failed();
 	return p;
 }
 
@@ -30,7 +30,7 @@ xcalloc(size_t count, size_t size)
 	void *p = calloc(count == 0 ? 1 : count, size == 0 ? 1 : size);
 
 	if (p == NULL)
-		out_of_memory();
+		xmalloc_failed();
 	return p;
 }
 
@@ -40,7 +40,7 @@ xrealloc(void *p, size_t size)
 	void *q = realloc(p, size == 0 ? 1 : size);
 
 	if (q == NULL)
-		out_of_memory();
+		xmalloc_failed();
 	return q;
 }
 

@@ -20,4 +20,7 @@ void *xrealloc(void *p, size_t size); /* takes p, gives the new block */
 char *xstrdup(const char *s);
 char *xstrndup(const char *s, size_t n);
 
+/* Where a library reports that it got no memory (jansson's NULL). */
+_Noreturn void xmalloc_failed(void);
+
 #endif
