@@ -58,10 +58,20 @@ enum rc catalog_list(struct shop *shop, const struct catalog_query *query,
 
 /*
  * {"productId","stock","saleId":null,"variants":[{"variantId","stock"}],
- * "version"}: DESIGN 4.3. RC_NONE as catalog_get.
+ * "version"} (DESIGN 4.3), in the arena. *storable as in cache_entry.
+ * RC_NONE as catalog_get.
  */
 enum rc catalog_stock(struct shop *shop, int64_t id, struct arena *arena,
-    struct cache_entry *out, struct err *e);
+    struct span *json, bool *storable, struct err *e);
+
+/*
+ * {"files":F,"products":[{"id","updatedAt"}, ...]}: the active products with
+ * ids in ((n-1)*range, n*range], n from 1; F: how many such files there are, at
+ * least 1. n 0 is 1 where F is 1, otherwise no products.
+ */
+enum rc catalog_sitemap(struct shop *shop, int n, int range,
+    enum pg_node node, struct arena *arena, struct span *json,
+    struct err *e);
 
 /*
  * Partial update by a JSON object: members "title", "description" (sanitised),
@@ -69,11 +79,15 @@ enum rc catalog_stock(struct shop *shop, int64_t id, struct arena *arena,
  * "compareAtPrice", "stock"}]. Unknown members are ignored. if_version: only
  * if the product still has that version, -1: whatever it has. On RC_OK the
  * change is committed, the caches of this host are purged, the others told,
- * and *json is the product as it is now. RC_NONE; RC_INVALID with a code
- * (422); RC_REFUSED "version_conflict" (412).
+ * and *json is the product as it is now. RC_NONE; RC_INVALID "invalid_json"
+ * (400) or "invalid_field" (422, msg names it); RC_REFUSED "version_conflict"
+ * (412) or "sku_taken" (409).
  */
 enum rc catalog_update(struct shop *shop, int64_t id, struct span body,
     int64_t if_version, struct arena *arena, struct span *json, int64_t *version,
     struct err *e);
+
+/* Every statement that a request runs, ends with NULL: what tests explain. */
+extern const struct pg_stmt *const catalog_statements[];
 
 #endif

@@ -1,0 +1,114 @@
+#include "shop/shop.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/conf.h"
+#include "base/xmalloc.h"
+#include "store/edge.h"
+#include "store/pg.h"
+#include "store/redis.h"
+
+/* What a kind lives, from [cache]. Pages live as long as their record: each is
+ * dropped with it. */
+static void
+kinds_init(struct shop *shop)
+{
+	static const struct {
+		enum shop_kind kind;
+		const char *name, *ttl, *group;
+	} rows[] = {
+		{ SK_PRODUCT, "product", "product_ttl", NULL },
+		{ SK_SALE, "sale", "sale_ttl", NULL },
+		{ SK_PRODUCT_PAGE, "product_page", "product_ttl", NULL },
+		{ SK_SALE_PAGE, "sale_page", "sale_ttl", NULL },
+		{ SK_LIST_PAGE, "list_page", "list_ttl", GEN_CATALOG },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		shop->kind[rows[i].kind] = (struct cache_kind){
+			.name = rows[i].name,
+			.fresh_s =
+			    (int)conf_int(shop->conf, "cache", rows[i].ttl),
+			.stale_s = (int)conf_int(shop->conf, "cache", "stale"),
+			.negative_s =
+			    (int)conf_int(shop->conf, "cache", "negative_ttl"),
+			.group = rows[i].group,
+			.local = true,
+		};
+	}
+}
+
+static enum rc
+check_currency(const char *s, struct err *e)
+{
+	if (strlen(s) == 3 && strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3)
+		return RC_OK;
+	return err_set(e, RC_INVALID, "bad_configuration",
+	    "[shop] currency: \"%s\" is not an ISO 4217 code such as USD", s);
+}
+
+enum rc
+shop_open(const struct conf *conf, const char *name, struct doing *doing,
+    struct shop **out, struct err *e)
+{
+	struct shop *shop = xcalloc(1, sizeof *shop);
+	enum rc rc;
+
+	shop->conf = conf;
+	shop->currency = conf_str(conf, "shop", "currency");
+	if ((rc = check_currency(shop->currency, e)) != RC_OK)
+		goto fail;
+	rc = redis_new(
+	    &(struct redis_opts){
+		.url = conf_str(conf, "redis", "url"),
+		.connect_ms = (int)conf_int(conf, "redis", "connect"),
+		.command_ms = (int)conf_int(conf, "redis", "command"),
+		.doing = doing,
+	    },
+	    &shop->redis, e);
+	if (rc != RC_OK) {
+		err_prefix(e, "%s: [redis] url: ",
+		    conf_source(conf, "redis", "url"));
+		goto fail;
+	}
+	shop->pg = pg_new(&(struct pg_opts){
+	    .url = conf_str(conf, "postgres", "url"),
+	    .replica_url = conf_str(conf, "postgres", "replica_url"),
+	    .connect_ms = (int)conf_int(conf, "postgres", "connect"),
+	    .query_ms = (int)conf_int(conf, "postgres", "query"),
+	    .pooler = strcmp(conf_str(conf, "postgres", "pooler"),
+			  "transaction") == 0,
+	    .app_name = name,
+	    .doing = doing,
+	});
+	shop->cache = cache_new(&(struct cache_opts){
+	    .redis = shop->redis,
+	    .pg = shop->pg,
+	    .local_bytes = (size_t)conf_int(conf, "cache", "local_size"),
+	    .local_s = (int)conf_int(conf, "cache", "local_ttl"),
+	    .lease_ms = (int)conf_int(conf, "cache", "lease"),
+	    .wait_ms = (int)conf_int(conf, "cache", "wait"),
+	    .marker_s = (int)conf_int(conf, "cache", "marker"),
+	    .enabled = conf_bool(conf, "cache", "enabled"),
+	});
+	shop->edge = edge_new(conf_str(conf, "edge", "nginx_cache"));
+	kinds_init(shop);
+	*out = shop;
+	return RC_OK;
+fail:
+	shop_close(shop);
+	return rc;
+}
+
+void
+shop_close(struct shop *shop)
+{
+	if (shop == NULL)
+		return;
+	edge_free(shop->edge);
+	cache_free(shop->cache);
+	pg_free(shop->pg);
+	redis_free(shop->redis);
+	free(shop);
+}

@@ -1,0 +1,51 @@
+/*
+ * shop - what one process holds of the shop: its stores and settings.
+ * Made after fork(); connections are opened when first needed.
+ */
+#ifndef SHOP_SHOP_H
+#define SHOP_SHOP_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/cache.h"
+
+struct conf;
+struct doing;
+struct edge;
+struct pg;
+struct redis;
+
+/* The TTL table: what is cached, by kind of data. */
+enum shop_kind {
+	SK_PRODUCT,      /* product:<id> */
+	SK_SALE,         /* sale:<id> */
+	SK_PRODUCT_PAGE, /* page:/products/<id>, page:/api/products/<id> */
+	SK_SALE_PAGE,    /* page:/flash-sale/<id> */
+	SK_LIST_PAGE,    /* page:/, page:/products?..., sitemap: gen:catalog */
+	SK_KINDS
+};
+
+/* The generation that every list of products is in. */
+#define GEN_CATALOG "gen:catalog"
+
+struct shop {
+	const struct conf *conf; /* borrowed */
+	struct pg *pg;
+	struct redis *redis;
+	struct cache *cache;
+	struct edge *edge;
+	const char *currency;
+	struct cache_kind kind[SK_KINDS];
+};
+
+/*
+ * conf is borrowed for the life of the shop, doing too (NULL: nobody
+ * watches). RC_INVALID: a setting cannot be used. name: for the database's
+ * list of sessions.
+ */
+enum rc shop_open(const struct conf *conf, const char *name,
+    struct doing *doing, struct shop **out, struct err *e);
+void shop_close(struct shop *shop); /* NULL is allowed */
+
+#endif
