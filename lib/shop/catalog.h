@@ -89,5 +89,6 @@ enum rc catalog_update(struct shop *shop, int64_t id, struct span body,
 
 /* Every statement that a request runs, ends with NULL: what tests explain. */
 extern const struct pg_stmt *const catalog_statements[];
+extern const struct pg_stmt *const catalog_update_statements[];
 
 #endif

@@ -1,0 +1,495 @@
+/*
+ * Changing a product. The body is checked whole before anything is written;
+ * product, variants and the invalidation are one transaction, so that no cache
+ * can miss a change that is there.
+ */
+#include "shop/catalog.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/text.h"
+#include "shop/catalog_int.h"
+#include "shop/richtext.h"
+#include "shop/shop.h"
+#include "store/invalidation.h"
+#include "store/pg.h"
+#include "store/redis.h"
+
+enum { MAX_VARIANTS = 1000, MAX_SALES = 100 };
+
+#define MAX_PRICE INT64_C(100000000000000)
+
+static const struct pg_stmt product_lock = { "product_lock",
+	"SELECT version, status = 'active',"
+	"  EXISTS (SELECT FROM variant WHERE product_id = $1 AND stock > 0)"
+	" FROM product WHERE id = $1 FOR UPDATE",
+	1 };
+
+/* NULL: leave it as it is. tags as a JSON array. */
+static const struct pg_stmt product_update = { "product_update",
+	"UPDATE product SET title = coalesce($2, title),"
+	" description = coalesce($3, description),"
+	" summary = coalesce($4, summary), vendor = coalesce($5, vendor),"
+	" type = coalesce($6, type), status = coalesce($7, status),"
+	" tags = CASE WHEN $8::jsonb IS NULL THEN tags ELSE"
+	"   ARRAY(SELECT jsonb_array_elements_text($8::jsonb)) END,"
+	" seo_title = coalesce($9, seo_title),"
+	" seo_description = coalesce($10, seo_description),"
+	" version = version + 1, updated_at = now() WHERE id = $1"
+	" RETURNING version",
+	10 };
+
+static const struct pg_stmt variant_update = { "variant_update",
+	"UPDATE variant SET sku = CASE WHEN $3::bool THEN $4 ELSE sku END,"
+	" price = coalesce($5::int8, price),"
+	" compare_at = CASE WHEN $6::bool THEN $7::int8 ELSE compare_at END,"
+	" stock = coalesce($8::int, stock)"
+	" WHERE id = $1 AND product_id = $2",
+	8 };
+
+static const struct pg_stmt product_has_stock = { "product_has_stock",
+	"SELECT EXISTS (SELECT FROM variant WHERE product_id = $1"
+	" AND stock > 0)",
+	1 };
+
+static const struct pg_stmt product_sales = { "product_sales",
+	"SELECT DISTINCT s.id FROM sale_item i JOIN sale s ON s.id = i.sale_id"
+	" WHERE i.product_id = $1 AND s.ends_at > now() - interval '1 day'"
+	" ORDER BY s.id DESC LIMIT 100",
+	1 };
+
+/* ---- checking the body */
+
+struct patch {
+	const json_t *tree; /* borrowed by all strings below */
+	const char *title, *vendor, *type, *status;
+	const char *seo_title, *seo_description;
+	const char *description, *summary; /* in the arena */
+	const char *tags;                  /* JSON, in the arena */
+	const json_t *variants;            /* an array, or NULL */
+	bool stock_only; /* nothing but stock is touched */
+};
+
+static enum rc
+bad_field(struct err *e, const char *name, const char *want)
+{
+	return err_set(
+	    e, RC_INVALID, "invalid_field", "%s: must be %s", name, want);
+}
+
+/* A string member of at most max characters; absent: *out stays. */
+static enum rc
+take_string(const json_t *tree, const char *name, size_t min, size_t max,
+    const char **out, struct err *e)
+{
+	const json_t *v = json_object_get(tree, name);
+
+	if (v == NULL)
+		return RC_OK;
+	const char *s = json_string_value(v);
+	size_t chars = 0;
+
+	if (s == NULL)
+		return bad_field(e, name, "a string");
+	if (strlen(s) != json_string_length(v))
+		return bad_field(e, name, "text without NUL");
+	for (const char *p = s; *p != '\0'; p++)
+		chars += ((unsigned char)*p & 0xc0) != 0x80;
+	if (chars < min || chars > max)
+		return err_set(e, RC_INVALID, "invalid_field",
+		    "%s: must have %zu to %zu characters", name, min, max);
+	*out = s;
+	return RC_OK;
+}
+
+static enum rc
+take_status(struct patch *p, struct err *e)
+{
+	enum rc rc = take_string(p->tree, "status", 0, 20, &p->status, e);
+
+	if (rc != RC_OK || p->status == NULL ||
+	    strcmp(p->status, "active") == 0 ||
+	    strcmp(p->status, "draft") == 0 ||
+	    strcmp(p->status, "archived") == 0)
+		return rc;
+	return bad_field(e, "status", "active, draft or archived");
+}
+
+static enum rc
+take_tags(struct patch *p, struct arena *arena, struct err *e)
+{
+	const json_t *tags = json_object_get(p->tree, "tags"), *tag;
+	size_t i;
+
+	if (tags == NULL)
+		return RC_OK;
+	if (!json_is_array(tags) || json_array_size(tags) > 250)
+		return bad_field(e, "tags", "an array of at most 250 strings");
+	json_array_foreach (tags, i, tag) {
+		const char *s = json_string_value(tag);
+
+		if (s == NULL || *s == '\0' || strlen(s) > 255 ||
+		    strlen(s) != json_string_length(tag))
+			return bad_field(e, "tags",
+			    "an array of strings of 1 to 255 bytes");
+	}
+	p->tags = catalog_dump(json_incref((json_t *)(uintptr_t)tags), arena).p;
+	return RC_OK;
+}
+
+static enum rc
+take_description(struct patch *p, struct arena *arena, struct err *e)
+{
+	const char *raw = NULL;
+	enum rc rc =
+	    take_string(p->tree, "description", 0, 200000, &raw, e);
+
+	if (rc != RC_OK || raw == NULL)
+		return rc;
+	return richtext_clean(
+	    span_of(raw), arena, &p->description, &p->summary, e);
+}
+
+/* A whole number within bounds; null allowed where nullable. */
+static enum rc
+check_number(const json_t *v, const char *name, int64_t max, bool nullable,
+    struct err *e)
+{
+	if (v == NULL || (nullable && json_is_null(v)))
+		return RC_OK;
+	if (!json_is_integer(v) || json_integer_value(v) < 0 ||
+	    json_integer_value(v) > max)
+		return err_set(e, RC_INVALID, "invalid_field",
+		    "variants.%s: must be a whole number from 0 to %lld%s",
+		    name, (long long)max, nullable ? ", or null" : "");
+	return RC_OK;
+}
+
+static enum rc
+check_variant(struct patch *p, const json_t *v, struct err *e)
+{
+	const json_t *sku = json_object_get(v, "sku");
+	const char *s = NULL;
+	enum rc rc;
+
+	if (!json_is_integer(json_object_get(v, "id")))
+		return bad_field(
+		    e, "variants", "objects with the \"id\" of a variant");
+	if (sku != NULL && !json_is_null(sku) &&
+	    (rc = take_string(v, "sku", 1, 255, &s, e)) != RC_OK)
+		return rc;
+	if ((rc = check_number(json_object_get(v, "price"), "price",
+		 MAX_PRICE, false, e)) != RC_OK ||
+	    (rc = check_number(json_object_get(v, "compareAtPrice"),
+		 "compareAtPrice", MAX_PRICE, true, e)) != RC_OK ||
+	    (rc = check_number(json_object_get(v, "stock"), "stock",
+		 INT32_MAX, false, e)) != RC_OK)
+		return rc;
+	if (sku != NULL || json_object_get(v, "price") != NULL ||
+	    json_object_get(v, "compareAtPrice") != NULL)
+		p->stock_only = false;
+	return RC_OK;
+}
+
+static enum rc
+take_variants(struct patch *p, struct err *e)
+{
+	const json_t *v;
+	enum rc rc;
+	size_t i;
+
+	p->variants = json_object_get(p->tree, "variants");
+	if (p->variants == NULL)
+		return RC_OK;
+	if (!json_is_array(p->variants) ||
+	    json_array_size(p->variants) > MAX_VARIANTS)
+		return bad_field(e, "variants", "an array of objects");
+	json_array_foreach (p->variants, i, v) {
+		if ((rc = check_variant(p, v, e)) != RC_OK)
+			return rc;
+	}
+	return RC_OK;
+}
+
+static enum rc
+take_seo(struct patch *p, struct err *e)
+{
+	const json_t *seo = json_object_get(p->tree, "seo");
+	enum rc rc;
+
+	if (seo == NULL)
+		return RC_OK;
+	if (!json_is_object(seo))
+		return bad_field(e, "seo", "an object");
+	if ((rc = take_string(seo, "title", 0, 500, &p->seo_title, e)) !=
+	    RC_OK)
+		return rc;
+	return take_string(
+	    seo, "description", 0, 1000, &p->seo_description, e);
+}
+
+static enum rc
+patch_check(struct patch *p, struct arena *arena, struct err *e)
+{
+	enum rc rc;
+
+	if ((rc = take_string(p->tree, "title", 1, 500, &p->title, e)) !=
+		RC_OK ||
+	    (rc = take_string(p->tree, "vendor", 0, 255, &p->vendor, e)) !=
+		RC_OK ||
+	    (rc = take_string(p->tree, "type", 0, 255, &p->type, e)) !=
+		RC_OK ||
+	    (rc = take_status(p, e)) != RC_OK ||
+	    (rc = take_tags(p, arena, e)) != RC_OK ||
+	    (rc = take_seo(p, e)) != RC_OK ||
+	    (rc = take_description(p, arena, e)) != RC_OK)
+		return rc;
+	p->stock_only = p->title == NULL && p->vendor == NULL &&
+	    p->type == NULL && p->status == NULL && p->tags == NULL &&
+	    p->seo_title == NULL && p->seo_description == NULL &&
+	    p->description == NULL;
+	return take_variants(p, e);
+}
+
+/* ---- writing */
+
+static enum rc
+write_product(struct shop *shop, int64_t id, const struct patch *p,
+    struct arena *arena, struct err *e)
+{
+	struct pg_args args = { 0 };
+
+	pg_arg_int(&args, id);
+	pg_arg_str(&args, p->title);
+	pg_arg_str(&args, p->description);
+	pg_arg_str(&args, p->summary);
+	pg_arg_str(&args, p->vendor);
+	pg_arg_str(&args, p->type);
+	pg_arg_str(&args, p->status);
+	pg_arg_str(&args, p->tags);
+	pg_arg_str(&args, p->seo_title);
+	pg_arg_str(&args, p->seo_description);
+	return pg_exec(
+	    shop->pg, PG_PRIMARY, &product_update, &args, arena, NULL, e);
+}
+
+static void
+arg_number(struct pg_args *args, const json_t *v)
+{
+	if (json_is_integer(v))
+		pg_arg_int(args, json_integer_value(v));
+	else
+		pg_arg_str(args, NULL);
+}
+
+static enum rc
+write_variant(struct shop *shop, int64_t product, const json_t *v,
+    struct arena *arena, struct err *e)
+{
+	const json_t *sku = json_object_get(v, "sku");
+	const json_t *compare_at = json_object_get(v, "compareAtPrice");
+	int64_t id = json_integer_value(json_object_get(v, "id"));
+	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	enum rc rc;
+
+	pg_arg_int(&args, id);
+	pg_arg_int(&args, product);
+	pg_arg_bool(&args, sku != NULL);
+	pg_arg_str(&args, json_string_value(sku));
+	arg_number(&args, json_object_get(v, "price"));
+	pg_arg_bool(&args, compare_at != NULL);
+	arg_number(&args, compare_at);
+	arg_number(&args, json_object_get(v, "stock"));
+	rc = pg_exec(
+	    shop->pg, PG_PRIMARY, &variant_update, &args, arena, &rows, e);
+	if (rc == RC_REFUSED && strcmp(e->code, "unique_violation") == 0)
+		return err_set(e, RC_REFUSED, "sku_taken",
+		    "variants.sku: another variant has the SKU \"%s\"",
+		    json_string_value(sku));
+	if (rc == RC_OK && rows.affected == 0)
+		return err_set(e, RC_INVALID, "invalid_field",
+		    "variants.id: this product has no variant %lld",
+		    (long long)id);
+	return rc;
+}
+
+/* Lists show prices, titles and whether there is any stock at all. */
+static enum rc
+lists_change(struct shop *shop, int64_t id, const struct patch *p,
+    bool had_stock, struct arena *arena, bool *out, struct err *e)
+{
+	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	enum rc rc;
+
+	*out = true;
+	if (!p->stock_only)
+		return RC_OK;
+	pg_arg_int(&args, id);
+	rc = pg_exec(shop->pg, PG_PRIMARY, &product_has_stock, &args, arena,
+	    &rows, e);
+	if (rc == RC_OK)
+		*out = pg_bool(&rows, 0, 0) != had_stock;
+	return rc;
+}
+
+/* What must be forgotten: in the arena. */
+static enum rc
+what_to_forget(struct shop *shop, int64_t id, bool lists,
+    struct arena *arena, struct invalidation *inv, struct err *e)
+{
+	const char **keys = arena_calloc(
+	    arena, 4 + 2 * MAX_SALES, sizeof *keys);
+	const char **paths =
+	    arena_calloc(arena, 3 + MAX_SALES, sizeof *paths);
+	struct pg_args args = { 0 };
+	struct pg_rows sales;
+	enum rc rc;
+
+	pg_arg_int(&args, id);
+	rc = pg_exec(shop->pg, PG_PRIMARY, &product_sales, &args, arena,
+	    &sales, e);
+	if (rc != RC_OK)
+		return rc;
+	*inv = (struct invalidation){ .keys = keys, .paths = paths,
+		.lists = lists };
+	paths[inv->n_paths++] =
+	    arena_printf(arena, "/products/%lld", (long long)id);
+	paths[inv->n_paths++] =
+	    arena_printf(arena, "/api/products/%lld", (long long)id);
+	paths[inv->n_paths++] =
+	    arena_printf(arena, "/api/products/%lld/stock", (long long)id);
+	keys[inv->n_keys++] =
+	    arena_printf(arena, "product:%lld", (long long)id);
+	for (int i = 0; i < sales.n; i++) {
+		const char *sale = pg_str(&sales, i, 0);
+
+		keys[inv->n_keys++] = arena_printf(arena, "sale:%s", sale);
+		keys[inv->n_keys++] =
+		    arena_printf(arena, "page:/flash-sale/%s", sale);
+		paths[inv->n_paths++] =
+		    arena_printf(arena, "/flash-sale/%s", sale);
+	}
+	keys[inv->n_keys++] = arena_printf(arena, "page:%s", paths[0]);
+	keys[inv->n_keys++] = arena_printf(arena, "page:%s", paths[1]);
+	if (lists)
+		keys[inv->n_keys++] = GEN_CATALOG;
+	return RC_OK;
+}
+
+static enum rc
+write_all(struct shop *shop, int64_t id, const struct patch *p,
+    int64_t if_version, struct arena *arena, struct invalidation *inv,
+    int64_t *inv_id, struct err *e)
+{
+	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	bool lists;
+	const json_t *v;
+	size_t i;
+	enum rc rc;
+
+	pg_arg_int(&args, id);
+	rc = pg_exec(
+	    shop->pg, PG_PRIMARY, &product_lock, &args, arena, &rows, e);
+	if (rc != RC_OK)
+		return rc;
+	if (rows.n == 0)
+		return err_set(
+		    e, RC_NONE, "product_not_found", "No such product");
+	if (if_version >= 0 && pg_int(&rows, 0, 0) != if_version)
+		return err_set(e, RC_REFUSED, "version_conflict",
+		    "The product has changed: it has version %lld now",
+		    (long long)pg_int(&rows, 0, 0));
+	if ((rc = write_product(shop, id, p, arena, e)) != RC_OK)
+		return rc;
+	json_array_foreach (p->variants, i, v) {
+		if ((rc = write_variant(shop, id, v, arena, e)) != RC_OK)
+			return rc;
+	}
+	rc = lists_change(
+	    shop, id, p, pg_bool(&rows, 0, 2), arena, &lists, e);
+	if (rc != RC_OK ||
+	    (rc = what_to_forget(shop, id, lists, arena, inv, e)) != RC_OK)
+		return rc;
+	return invalidation_write(shop->pg, inv, arena, inv_id, e);
+}
+
+/* DESIGN 4.3: `product:<id>:update`. Nobody waits for it. */
+static void
+publish(struct shop *shop, int64_t id, struct span product,
+    struct arena *arena)
+{
+	struct redis_reply reply;
+	struct span stock;
+	struct err e;
+
+	if (catalog_stock_json(product, arena, &stock, &e) == RC_OK)
+		(void)!redis_callv(shop->redis, NULL, arena, &reply, &e,
+		    "PUBLISH",
+		    arena_printf(
+			arena, "product:%lld:update", (long long)id),
+		    stock.p, NULL);
+}
+
+static enum rc
+update(struct shop *shop, int64_t id, const struct patch *p,
+    int64_t if_version, struct arena *arena, struct err *e)
+{
+	struct invalidation inv;
+	struct err later;
+	int64_t inv_id;
+	enum rc rc;
+
+	if ((rc = pg_begin(shop->pg, e)) != RC_OK)
+		return rc;
+	rc = write_all(
+	    shop, id, p, if_version, arena, &inv, &inv_id, e);
+	if (rc != RC_OK) {
+		pg_rollback(shop->pg);
+		return rc;
+	}
+	if ((rc = pg_commit(shop->pg, e)) != RC_OK)
+		return rc;
+	/* It is committed: what fails from here on is done by the
+	 * housekeeper. */
+	(void)!invalidation_carry_out(shop->pg, shop->cache, shop->edge, &inv,
+	    inv_id, arena, &later);
+	return RC_OK;
+}
+
+enum rc
+catalog_update(struct shop *shop, int64_t id, struct span body,
+    int64_t if_version, struct arena *arena, struct span *json,
+    int64_t *version, struct err *e)
+{
+	struct patch p = { 0 };
+	json_error_t why;
+	json_t *tree = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, &why);
+	bool active;
+	enum rc rc;
+
+	if (!json_is_object(tree)) {
+		rc = err_set(e, RC_INVALID, "invalid_json",
+		    "The body must be a JSON object: %s",
+		    tree == NULL ? why.text : "it is something else");
+		goto out;
+	}
+	p.tree = tree;
+	if ((rc = patch_check(&p, arena, e)) != RC_OK ||
+	    (rc = update(shop, id, &p, if_version, arena, e)) != RC_OK ||
+	    (rc = catalog_read(shop, id, PG_PRIMARY, arena, json, &active,
+		 version, e)) != RC_OK)
+		goto out;
+	publish(shop, id, *json, arena);
+out:
+	json_decref(tree);
+	return rc;
+}
+
+const struct pg_stmt *const catalog_update_statements[] = { &product_lock,
+	&product_update, &variant_update, &product_has_stock, &product_sales,
+	NULL };
