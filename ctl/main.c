@@ -24,6 +24,7 @@
 #include "shop/settings.h"
 
 const struct ctl_cmd *const ctl_groups[] = {
+	migrate_cmds,
 	conf_cmds,
 	help_cmds,
 	NULL,

@@ -5,6 +5,7 @@
 
 #include "base/conf.h"
 #include "store/pg.h"
+#include "store/redis.h"
 
 struct pg *
 ctl_pg(struct ctl *ctl)
@@ -27,10 +28,31 @@ ctl_pg(struct ctl *ctl)
 	return ctl->pg;
 }
 
+enum rc
+ctl_redis(struct ctl *ctl, struct redis **out, struct err *e)
+{
+	const struct conf *c = ctl->conf;
+
+	if (ctl->redis == NULL) {
+		struct redis_opts opts = {
+			.url = conf_str(c, "redis", "url"),
+			.connect_ms = (int)conf_int(c, "redis", "connect"),
+			.command_ms = (int)conf_int(c, "redis", "command"),
+		};
+		enum rc rc = redis_new(&opts, &ctl->redis, e);
+
+		if (rc != RC_OK)
+			return rc;
+	}
+	*out = ctl->redis;
+	return RC_OK;
+}
+
 void
 ctl_close(struct ctl *ctl)
 {
 	pg_free(ctl->pg);
+	redis_free(ctl->redis);
 	ctl->pg = NULL;
 	ctl->redis = NULL;
 }

@@ -107,6 +107,9 @@ const struct conf_row settings_rows[] = {
 	    NULL, false,
 	    "transaction: PgBouncer in transaction mode stands between; no "
 	    "prepared statements and no session settings are used." },
+	{ "postgres", "migrations", CONF_STR, PKGDATADIR "/sql", 0, 0, NULL,
+	    NULL, false,
+	    "Folder of the numbered SQL files that soukctl migrate applies." },
 
 	{ "cache", "enabled", CONF_BOOL, "yes", 0, 0, NULL, NULL, false,
 	    "no: everything is read from the database (for looking for "
