@@ -453,15 +453,19 @@ name_add(struct compiler *c, struct span s)
 static void emit_range(
     struct compiler *c, size_t tag, size_t tag_end, size_t from, size_t to);
 
-/* A body [from, to) behind op number `op`: fixes its jump. */
+/*
+ * The body behind op number `op`, from where the opening tag leaves the text to
+ * where the closing one takes it up; fixes the op's jump.
+ */
 static void
-emit_body(struct compiler *c, size_t op, size_t tag, size_t from, size_t to)
+emit_body(struct compiler *c, size_t op, size_t tag, size_t from,
+    const struct edges *end)
 {
 	const struct tag *close = &c->tags[c->tags[tag].match];
 
-	emit_range(c, tag + 1, c->tags[tag].match, from, to);
-	if (to == close->start && (c->bol || begins_line(c, to))) {
-		/* The closing tag's line starts here and has more on it. */
+	emit_range(c, tag + 1, c->tags[tag].match, from, end->from);
+	if (!end->alone && (c->bol || begins_line(c, close->start))) {
+		/* The line of the closing tag starts inside the body. */
 		c->bol = true;
 		(void)op_add(c, OP_LITERAL, close);
 	}
@@ -485,7 +489,7 @@ emit_section(struct compiler *c, size_t i, size_t pos)
 	if (at.alone)
 		section->bol = false;
 	section->name = name_add(c, open->name);
-	emit_body(c, op, i, at.to, end.from);
+	emit_body(c, op, i, at.to, &end);
 	return end.to;
 }
 
@@ -531,7 +535,7 @@ emit_block(struct compiler *c, size_t i, size_t pos)
 		indent = blanks_at(c, both.from);
 	}
 	op->indent = pool_add(c, dedented(c, indent));
-	emit_body(c, number, i, at.to, end.from);
+	emit_body(c, number, i, at.to, &end);
 	return end.to;
 }
 
