@@ -106,5 +106,6 @@ extern const struct ctl_cmd assets_cmds[];
 extern const struct ctl_cmd conf_cmds[];
 extern const struct ctl_cmd help_cmds[];
 extern const struct ctl_cmd migrate_cmds[];
+extern const struct ctl_cmd token_cmds[];
 
 #endif

@@ -25,6 +25,7 @@
 
 const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
+	token_cmds,
 	conf_cmds,
 	help_cmds,
 	NULL,
@@ -417,6 +418,10 @@ run_line(struct ctl *ctl, int argc, char *argv[])
 		rc = command_run(ctl, &args, &e);
 	if (rc != RC_OK && e.msg[0] != '\0')
 		(void)fprintf(stderr, "soukctl: %s\n", e.msg);
+	/* SQLSTATE of a table or column that is not there */
+	if (rc == RC_FAIL && (strstr(e.msg, "(42P01)") != NULL ||
+				 strstr(e.msg, "(42703)") != NULL))
+		(void)fputs("soukctl: run `soukctl migrate` first\n", stderr);
 	if (rc != RC_OK && strcmp(e.code, "usage") == 0) {
 		if (args.cmd != NULL)
 			usage_print(stderr, args.cmd);
