@@ -389,6 +389,7 @@ it_ini() {
 		"fcgi.static=$IT_PREFIX/share/souk/static" \
 		"fcgi.media=$IT/media" fcgi.children=4 fcgi.drain=10s \
 		"redis.url=${REDIS_URL:-}" "postgres.url=${DATABASE_URL:-}" \
+		"postgres.migrations=$IT_PREFIX/share/souk/sql" \
 		"postgres.replica_url=${DATABASE_REPLICA_URL:-}" \
 		"edge.nginx_cache=$IT/edge" \
 		"shop.base_url=${SOUK_URL:-http://127.0.0.1}" "$@"; do
