@@ -81,11 +81,12 @@ get(const json_t *object, const char *key, size_t n)
 static const json_t *
 lookup(const struct run *run, const struct tpl *tpl, struct slice name)
 {
-	const struct slice *part = &tpl->parts[name.at];
 	const json_t *value = NULL;
 
 	if (name.n == 0)
 		return run->nctx > 0 ? run->ctx[run->nctx - 1] : NULL;
+	const struct slice *part = &tpl->parts[name.at];
+
 	for (int i = run->nctx - 1; i >= 0 && value == NULL; i--)
 		value = get(run->ctx[i], tpl->pool + part->at, part->n);
 	for (uint32_t k = 1; k < name.n && value != NULL; k++)
