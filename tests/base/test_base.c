@@ -42,6 +42,29 @@ START_TEST(strbuf_escapes_for_the_place)
 }
 END_TEST
 
+START_TEST(html_is_escaped_wherever_it_stands)
+{
+	char text[40], *want;
+	struct strbuf sb;
+
+	strbuf_init(&sb, 0);
+	for (int c = 1; c < 256; c++) {
+		for (size_t at = 0; at < 33; at++) {
+			memset(text, 'x', 33);
+			text[at] = (char)c;
+			strbuf_reset(&sb);
+			strbuf_add_html(&sb, text, 33);
+			want = strchr("&<>\"'", c);
+			ck_assert_uint_eq(
+			    sb.len > 33 && sb.s[at] == '&', want != NULL);
+			ck_assert_int_eq(
+			    sb.s[sb.len - 1] == 'x', at < 32 || c == 'x');
+		}
+	}
+	strbuf_release(&sb);
+}
+END_TEST
+
 START_TEST(strbuf_formats_past_its_first_size)
 {
 	struct strbuf sb;
@@ -116,8 +139,8 @@ START_TEST(numbers_are_whole_spans_of_digits)
 {
 	int64_t n = 0;
 
-	ck_assert_int_eq(text_int(span_of(int_cases[_i].s), INT64_MIN,
-			     INT64_MAX, &n),
+	ck_assert_int_eq(
+	    text_int(span_of(int_cases[_i].s), INT64_MIN, INT64_MAX, &n),
 	    int_cases[_i].ok);
 	ck_assert_int_eq(n, int_cases[_i].n);
 }
@@ -147,6 +170,7 @@ main(void)
 
 	tcase_add_test(tc, arena_keeps_what_it_gave_until_reset);
 	tcase_add_test(tc, strbuf_escapes_for_the_place);
+	tcase_add_test(tc, html_is_escaped_wherever_it_stands);
 	tcase_add_test(tc, strbuf_formats_past_its_first_size);
 	tcase_add_loop_test(
 	    tc, utf8_is_checked_as_rfc_3629_says, 0, N(utf8_cases));

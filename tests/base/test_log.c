@@ -15,8 +15,10 @@
  * syslog(3) is caught here: there is no daemon in a test. <syslog.h> is not
  * included, as its fortified form would define the function a second time.
  */
-void syslog(int priority, const char *fmt, ...);
-void __syslog_chk(int priority, int flag, const char *fmt, ...);
+void syslog(int priority, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+void __syslog_chk(int priority, int flag, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 static int sys_priority = -1;
 static char sys_line[8192];
 
