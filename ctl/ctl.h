@@ -22,6 +22,7 @@ struct arena;
 struct conf;
 struct pg;
 struct redis;
+struct shop;
 
 struct ctl {
 	const char *conf_path; /* --conf; NULL: as settings_load() finds it */
@@ -31,11 +32,13 @@ struct ctl {
 	bool quiet;            /* --quiet: no words on stderr but errors */
 	struct pg *pg;         /* use ctl_pg() */
 	struct redis *redis;   /* use ctl_redis() */
+	struct shop *shop;     /* use ctl_shop() */
 };
 
 /* Opened when first asked for, closed by main(). Neither connects yet. */
 struct pg *ctl_pg(struct ctl *ctl); /* never NULL */
 enum rc ctl_redis(struct ctl *ctl, struct redis **out, struct err *e);
+enum rc ctl_shop(struct ctl *ctl, struct shop **out, struct err *e);
 
 void ctl_close(struct ctl *ctl);
 
@@ -106,6 +109,7 @@ extern const struct ctl_cmd assets_cmds[];
 extern const struct ctl_cmd conf_cmds[];
 extern const struct ctl_cmd help_cmds[];
 extern const struct ctl_cmd migrate_cmds[];
+extern const struct ctl_cmd sale_cmds[];
 extern const struct ctl_cmd token_cmds[];
 
 #endif

@@ -26,6 +26,7 @@
 const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	token_cmds,
+	sale_cmds,
 	conf_cmds,
 	help_cmds,
 	NULL,
