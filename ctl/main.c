@@ -26,7 +26,6 @@
 const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	token_cmds,
-	sale_cmds,
 	conf_cmds,
 	help_cmds,
 	NULL,
