@@ -195,10 +195,11 @@ mustache_add_dir(struct mustache *set, const char *dir, struct err *e)
 	return rc;
 }
 
-/* ---- */
+/* ---- checks */
 
-enum rc
-mustache_check(const struct mustache *set, struct err *e)
+/* The first tag, in any template, that names one which is not there. */
+static enum rc
+check_names(const struct mustache *set, struct err *e)
 {
 	const char *name;
 	json_t *number;
@@ -228,4 +229,51 @@ mustache_check(const struct mustache *set, struct err *e)
 		}
 	}
 	return RC_OK;
+}
+
+/*
+ * What a template includes whatever the data: tags in no section and no block.
+ * A chain of these that comes back to itself, or is too long, never renders.
+ * ends[sym]: this one is known to end.
+ */
+static enum rc
+check_ends(const struct mustache *set, uint32_t sym, bool *ends, int depth,
+    struct err *e)
+{
+	const struct tpl *tpl = set->tpls[sym];
+
+	if (tpl == NULL || ends[sym])
+		return RC_OK;
+	for (uint32_t pc = 0; pc < tpl->nops;) {
+		const struct op *op = &tpl->ops[pc];
+		bool includes = op->kind == OP_PARTIAL || op->kind == OP_PARENT;
+
+		pc = op->next > pc ? op->next : pc + 1;
+		if (!includes)
+			continue;
+		if (depth == NESTING_MAX)
+			return err_set(e, RC_INVALID, "template_depth",
+			    "%.120s:%u: templates include each other more than "
+			    "%d deep: put one of the tags into a section that "
+			    "ends",
+			    tpl->name, (unsigned)op->line, NESTING_MAX);
+		enum rc rc = check_ends(set, op->sym, ends, depth + 1, e);
+
+		if (rc != RC_OK)
+			return rc;
+	}
+	ends[sym] = true;
+	return RC_OK;
+}
+
+enum rc
+mustache_check(const struct mustache *set, struct err *e)
+{
+	bool *ends = xcalloc(set->ntpls, sizeof *ends);
+	enum rc rc = check_names(set, e);
+
+	for (uint32_t i = 0; rc == RC_OK && i < set->ntpls; i++)
+		rc = check_ends(set, i, ends, 0, e);
+	free(ends);
+	return rc;
 }

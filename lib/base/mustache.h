@@ -37,9 +37,11 @@ enum rc mustache_add(struct mustache *set, const char *name, const char *text,
  */
 enum rc mustache_add_dir(struct mustache *set, const char *dir, struct err *e);
 
-/* Every partial and parent that a template names is there, or RC_INVALID with
- * which one and where. (Rendering treats a missing partial as empty, as the
- * specification says.) */
+/*
+ * Every partial and parent that a template names is there, and none includes
+ * itself whatever the data; else RC_INVALID with which one and where.
+ * (Rendering treats a missing partial as empty, as the specification says.)
+ */
 enum rc mustache_check(const struct mustache *set, struct err *e);
 
 /*

@@ -254,6 +254,21 @@ START_TEST(a_missing_partial_is_found_by_the_check)
 }
 END_TEST
 
+START_TEST(recursion_whatever_the_data_is_found_by_the_check)
+{
+	given("ok", "{{#x}}{{>ok}}{{/x}}{{$a}}{{>ok}}{{/a}}{{>p}}{{>p}}");
+	given("p", "");
+	ck_assert_int_eq(mustache_check(set, &e), RC_OK);
+	given("p", "\n{{>q}}");
+	given("q", "{{<p}}{{/p}}");
+	ck_assert_int_eq(mustache_check(set, &e), RC_INVALID);
+	ck_assert_str_eq(e.code, "template_depth");
+	ck_assert_int_eq(render("p", "{}"), RC_FAIL);
+	given("q", "{{#x}}{{<p}}{{/p}}{{/x}}");
+	ck_assert_int_eq(mustache_check(set, &e), RC_OK);
+}
+END_TEST
+
 static const struct {
 	const char *text, *want;
 } mistakes[] = {
@@ -383,6 +398,7 @@ main(void)
 	tcase_add_test(tc, lists_in_lists_without_end_are_refused);
 	tcase_add_test(tc, an_unknown_template_is_an_error);
 	tcase_add_test(tc, a_missing_partial_is_found_by_the_check);
+	tcase_add_test(tc, recursion_whatever_the_data_is_found_by_the_check);
 	tcase_add_loop_test(
 	    tc, a_mistake_is_told_with_its_line, 0, N(mistakes));
 	tcase_add_test(tc, size_and_nesting_have_bounds);
