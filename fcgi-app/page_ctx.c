@@ -227,9 +227,8 @@ constants_fill(const struct page_ctx *ctx, const char *name,
 		strbuf_reset(&value);
 		strbuf_add(out, p, (size_t)(open - p));
 		p = close + (triple ? 3 : 2);
-		if (!constant(ctx,
-		        (struct span){ from, (size_t)(to - from) }, &value,
-		        &missing))
+		if (!constant(ctx, (struct span){ from, (size_t)(to - from) },
+			&value, &missing))
 			strbuf_add(out, open, (size_t)(p - open));
 		else if (!missing)
 			add_literal(out, &value, raw);
@@ -246,8 +245,8 @@ constants_fill(const struct page_ctx *ctx, const char *name,
 /* ---- the folder */
 
 static enum rc
-template_load(struct page_ctx *ctx, const char *path, const char *name,
-    struct err *e)
+template_load(
+    struct page_ctx *ctx, const char *path, const char *name, struct err *e)
 {
 	struct strbuf text, filled;
 	enum rc rc;
@@ -257,8 +256,8 @@ template_load(struct page_ctx *ctx, const char *path, const char *name,
 	if ((rc = file_read(path, &text, e)) != RC_OK)
 		goto out;
 	if (strlen(text.s) != text.len) {
-		rc = err_set(e, RC_INVALID, "bad_template",
-		    "%s: has a NUL byte", path);
+		rc = err_set(
+		    e, RC_INVALID, "bad_template", "%s: has a NUL byte", path);
 		goto out;
 	}
 	if ((rc = constants_fill(ctx, name, &text, &filled, e)) != RC_OK)
@@ -272,8 +271,8 @@ out:
 
 /* name: of the folder below the root, "" or "parts/". */
 static enum rc
-folder_load(struct page_ctx *ctx, const char *dir, const char *name,
-    int depth, struct err *e)
+folder_load(struct page_ctx *ctx, const char *dir, const char *name, int depth,
+    struct err *e)
 {
 	static const char ending[] = ".mustache";
 	struct strbuf path, sub;
@@ -306,7 +305,8 @@ folder_load(struct page_ctx *ctx, const char *dir, const char *name,
 			strbuf_addc(&sub, '/');
 			rc = folder_load(ctx, path.s, sub.s, depth + 1, e);
 		} else if (n > strlen(ending) &&
-		    strcmp(d->d_name + n - strlen(ending), ending) == 0) {
+			   strcmp(d->d_name + n - strlen(ending), ending) ==
+			       0) {
 			strbuf_trunc(&sub, sub.len - strlen(ending));
 			rc = template_load(ctx, path.s, sub.s, e);
 		}
@@ -356,8 +356,8 @@ ctx_new(const struct page_opts *opts)
 }
 
 enum rc
-page_ctx_load(const struct page_opts *opts, struct page_ctx **out,
-    struct err *e)
+page_ctx_load(
+    const struct page_opts *opts, struct page_ctx **out, struct err *e)
 {
 	struct page_ctx *ctx;
 	struct strbuf path;
@@ -369,8 +369,8 @@ page_ctx_load(const struct page_opts *opts, struct page_ctx **out,
 		    "[shop] name and base_url must be UTF-8");
 	if (opts->language[0] == '\0' ||
 	    strspn(opts->language, "abcdefghijklmnopqrstuvwxyz"
-	        "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
-	        strlen(opts->language))
+				   "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-") !=
+		strlen(opts->language))
 		return err_set(e, RC_INVALID, "bad_language",
 		    "[shop] language: \"%s\" is not a language tag such as en",
 		    opts->language);

@@ -42,8 +42,7 @@ page_error_render(const struct page_ctx *ctx, int status,
 		head.title = span_of(ctx->text[words->title]);
 		view_num(view, "status", status);
 		view_span(view, "heading", head.title);
-		view_span(
-		    view, "message", span_of(ctx->text[words->text]));
+		view_span(view, "message", span_of(ctx->text[words->text]));
 		view_bool(view, "request_id", false);
 		if (status >= 500 && request_id != NULL)
 			view_span(view, "request_id", span_of(request_id));

@@ -66,15 +66,15 @@ enum page_text {
 #define X(id, key) TX_##id,
 	PAGE_TEXTS(X)
 #undef X
-	TX_COUNT
+	    TX_COUNT
 };
 
 struct page_ctx {
 	struct mustache *set;
-	json_t *globals;  /* {"t", "shop", "assets"}: for sections; plain tags of
-	                     these are filled in when a template is loaded */
-	json_t *texts;    /* in globals */
-	json_t *shop;     /* in globals */
+	json_t *globals; /* {"t", "shop", "assets"}: for sections; plain tags of
+			    these are filled in when a template is loaded */
+	json_t *texts;   /* in globals */
+	json_t *shop;    /* in globals */
 	json_t *manifest; /* in globals, as "assets": name -> hashed name */
 	const char *text[TX_COUNT]; /* borrowed from texts */
 	const char *month[12];
@@ -114,16 +114,15 @@ void view_count(const struct page_ctx *ctx, json_t *obj, const char *key,
 void view_text(const struct page_ctx *ctx, json_t *obj, const char *key,
     enum page_text text, const char *arg, struct span value);
 
-void view_price(json_t *obj, const char *key, int64_t minor,
-    const char *currency);
+void view_price(
+    json_t *obj, const char *key, int64_t minor, const char *currency);
 
 /* "before" and "discount" where compare_at is above price, else false. */
 void view_before(const struct page_ctx *ctx, json_t *obj, int64_t price,
     int64_t compare_at, const char *currency);
 
 /* "stars": {"half","label","count","count_text","average"}, or false. */
-void view_stars(const struct page_ctx *ctx, json_t *obj,
-    const json_t *rating);
+void view_stars(const struct page_ctx *ctx, json_t *obj, const json_t *rating);
 
 /* "half" and "label" of one review's rating, 1..5. */
 void view_stars_of(const struct page_ctx *ctx, json_t *obj, int64_t rating);
@@ -152,8 +151,8 @@ void view_date(const struct page_ctx *ctx, json_t *obj, const char *key,
 void add_search_url(struct strbuf *out, struct span q);
 
 /* A picture's address for other sites, appended. */
-void add_absolute(const struct page_ctx *ctx, struct strbuf *out,
-    struct span url);
+void add_absolute(
+    const struct page_ctx *ctx, struct strbuf *out, struct span url);
 
 /*
  * "page": what the document's head says. Any span may be empty: not said.
@@ -166,17 +165,17 @@ struct page_head {
 	bool noindex;
 	bool site;
 };
-void view_head(const struct page_ctx *ctx, json_t *view,
-    const struct page_head *head);
+void view_head(
+    const struct page_ctx *ctx, json_t *view, const struct page_head *head);
 
 /* Render; takes view. out is as it was on an error. */
-enum rc page_finish(const struct page_ctx *ctx, const char *name,
-    json_t *view, struct strbuf *out, struct err *e);
+enum rc page_finish(const struct page_ctx *ctx, const char *name, json_t *view,
+    struct strbuf *out, struct err *e);
 
 /* JSON-LD, for a <script>: see page_jsonld.c. product is the plain record
  * with what page_product.c added. */
-void jsonld_product(const struct page_ctx *ctx, const json_t *product,
-    struct strbuf *out);
+void jsonld_product(
+    const struct page_ctx *ctx, const json_t *product, struct strbuf *out);
 void jsonld_site(const struct page_ctx *ctx, struct strbuf *out);
 
 #endif

@@ -40,8 +40,8 @@ ld_availability(struct strbuf *out, bool available)
 }
 
 static void
-ld_offers(const struct page_ctx *ctx, const json_t *product,
-    struct strbuf *out, const char *path)
+ld_offers(const struct page_ctx *ctx, const json_t *product, struct strbuf *out,
+    const char *path)
 {
 	const json_t *variants = json_object_get(product, "variants");
 	const json_t *price = json_object_get(product, "price");
@@ -52,7 +52,7 @@ ld_offers(const struct page_ctx *ctx, const json_t *product,
 
 	if (n > 1) {
 		strbuf_adds(out, ",\"offers\":{\"@type\":\"AggregateOffer\","
-		                 "\"lowPrice\":\"");
+				 "\"lowPrice\":\"");
 		money_decimal(out, min, code);
 		strbuf_adds(out, "\",\"highPrice\":\"");
 		money_decimal(out, page_num(price, "max", min), code);
@@ -70,14 +70,13 @@ ld_offers(const struct page_ctx *ctx, const json_t *product,
 }
 
 static void
-ld_reviews(const struct page_ctx *ctx, const json_t *product,
-    struct strbuf *out)
+ld_reviews(
+    const struct page_ctx *ctx, const json_t *product, struct strbuf *out)
 {
 	const json_t *rating = json_object_get(product, "rating");
 	const json_t *reviews = json_object_get(product, "reviews");
 	int64_t count = page_num(rating, "count", 0);
-	double average =
-	    json_number_value(json_object_get(rating, "average"));
+	double average = json_number_value(json_object_get(rating, "average"));
 
 	if (count <= 0)
 		return;
@@ -97,11 +96,9 @@ ld_reviews(const struct page_ctx *ctx, const json_t *product,
 		strbuf_addf(out,
 		    "%s{\"@type\":\"Review\",\"reviewRating\":{\"@type\":"
 		    "\"Rating\",\"ratingValue\":%lld,\"bestRating\":5}",
-		    i > 0 ? "," : "",
-		    (long long)page_num(review, "rating", 5));
+		    i > 0 ? "," : "", (long long)page_num(review, "rating", 5));
 		ld_value(out, ",\"author\":{\"@type\":\"Person\",\"name\":",
-		    author.n > 0 ? author :
-		    span_of(ctx->text[TX_ANONYMOUS]));
+		    author.n > 0 ? author : span_of(ctx->text[TX_ANONYMOUS]));
 		strbuf_addc(out, '}');
 		if (page_str(review, "title").n > 0)
 			ld_value(out, ",\"name\":", page_str(review, "title"));
@@ -109,8 +106,8 @@ ld_reviews(const struct page_ctx *ctx, const json_t *product,
 			ld_value(
 			    out, ",\"reviewBody\":", page_str(review, "body"));
 		if (at.n >= 10) {
-			ld_value(out, ",\"datePublished\":",
-			    (struct span){ at.p, 10 });
+			ld_value(out,
+			    ",\"datePublished\":", (struct span){ at.p, 10 });
 		}
 		strbuf_addc(out, '}');
 	}
@@ -139,7 +136,7 @@ jsonld_product(
 	snprintf(path, sizeof path, "/products/%lld",
 	    (long long)page_num(product, "id", 0));
 	strbuf_adds(out, "{\"@context\":\"https://schema.org\",\"@graph\":["
-	                 "{\"@type\":\"Product\"");
+			 "{\"@type\":\"Product\"");
 	ld_url(ctx, out, ",\"@id\":", span_of(path));
 	ld_url(ctx, out, ",\"url\":", span_of(path));
 	ld_value(out, ",\"name\":", page_str(product, "title"));
@@ -162,8 +159,8 @@ jsonld_product(
 	}
 	ld_offers(ctx, product, out, path);
 	ld_reviews(ctx, product, out);
-	strbuf_adds(out,
-	    "},{\"@type\":\"BreadcrumbList\",\"itemListElement\":[");
+	strbuf_adds(
+	    out, "},{\"@type\":\"BreadcrumbList\",\"itemListElement\":[");
 	ld_crumb(ctx, out, 1, span_of(ctx->text[TX_HOME]), "/");
 	ld_crumb(ctx, out, 2, span_of(ctx->text[TX_LIST_TITLE]), "/products");
 	ld_crumb(ctx, out, 3, page_str(product, "title"), path);
@@ -174,7 +171,7 @@ void
 jsonld_site(const struct page_ctx *ctx, struct strbuf *out)
 {
 	strbuf_adds(out, "{\"@context\":\"https://schema.org\",\"@type\":"
-	                 "\"WebSite\"");
+			 "\"WebSite\"");
 	ld_value(out, ",\"name\":", span_of(ctx->name));
 	ld_url(ctx, out, ",\"url\":", span_of("/"));
 	ld_url(ctx, out,

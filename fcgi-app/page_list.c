@@ -40,8 +40,8 @@ list_pager(json_t *view, struct span q, bool first)
 
 /* A search result is for people: it is not to be found by a search engine. */
 static void
-list_head(const struct page_ctx *ctx, json_t *view, struct span q,
-    struct span after)
+list_head(
+    const struct page_ctx *ctx, json_t *view, struct span q, struct span after)
 {
 	const struct page_arg args[] = { { "q", q } };
 	struct page_head head = { .site = true, .noindex = q.n > 0 };

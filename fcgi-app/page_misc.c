@@ -6,17 +6,17 @@ void
 page_robots_render(const struct page_ctx *ctx, struct strbuf *out)
 {
 	strbuf_adds(out, "User-agent: *\n"
-	                 "Disallow: /api/\n"
-	                 "Disallow: /admin/\n"
-	                 "Disallow: /account\n"
-	                 "Disallow: /buy/\n"
-	                 "Disallow: /cart\n"
-	                 "Disallow: /checkout\n"
-	                 "Disallow: /login\n"
-	                 "Disallow: /orders/\n"
-	                 "Disallow: /register\n"
-	                 "Disallow: /products?q=\n"
-	                 "\nSitemap: ");
+			 "Disallow: /api/\n"
+			 "Disallow: /admin/\n"
+			 "Disallow: /account\n"
+			 "Disallow: /buy/\n"
+			 "Disallow: /cart\n"
+			 "Disallow: /checkout\n"
+			 "Disallow: /login\n"
+			 "Disallow: /orders/\n"
+			 "Disallow: /register\n"
+			 "Disallow: /products?q=\n"
+			 "\nSitemap: ");
 	strbuf_adds(out, ctx->base_url);
 	strbuf_adds(out, "/sitemap.xml\n");
 }
@@ -35,7 +35,7 @@ static void
 sitemap_index(const struct page_ctx *ctx, int64_t files, struct strbuf *out)
 {
 	strbuf_adds(out, "<sitemapindex xmlns=\"http://www.sitemaps.org/"
-	                 "schemas/sitemap/0.9\">\n");
+			 "schemas/sitemap/0.9\">\n");
 	for (int64_t i = 1; i <= files; i++) {
 		strbuf_adds(out, "<sitemap>");
 		sitemap_address(ctx, out, "/sitemap-");
@@ -50,7 +50,7 @@ sitemap_urls(const struct page_ctx *ctx, bool first, const json_t *products,
     struct strbuf *out)
 {
 	strbuf_adds(out, "<urlset xmlns=\"http://www.sitemaps.org/schemas/"
-	                 "sitemap/0.9\">\n");
+			 "sitemap/0.9\">\n");
 	if (first) {
 		strbuf_adds(out, "<url>");
 		sitemap_address(ctx, out, "/");

@@ -67,8 +67,8 @@ product_variants(const struct page_ctx *ctx, json_t *view, const char *code)
 	json_t *names = json_array();
 
 	for (size_t i = 0; i < columns; i++)
-		json_array_append(names,
-		    json_object_get(json_array_get(options, i), "name"));
+		json_array_append(
+		    names, json_object_get(json_array_get(options, i), "name"));
 	if (columns == 0)
 		json_array_append_new(
 		    names, json_string_nocheck(ctx->text[TX_VARIANT]));
@@ -86,8 +86,8 @@ product_variants(const struct page_ctx *ctx, json_t *view, const char *code)
 	view_bool(view, "single", n <= 1);
 	view_bool(view, "sku", false);
 	if (n == 1) {
-		view_span(view, "sku",
-		    page_str(json_array_get(variants, 0), "sku"));
+		view_span(
+		    view, "sku", page_str(json_array_get(variants, 0), "sku"));
 		view_optional(view, "sku");
 	}
 	if (n <= 1)
@@ -114,8 +114,8 @@ product_price(const struct page_ctx *ctx, json_t *view, const char *code)
 	} else {
 		view_sb(view, "price_text", &sb);
 		for (size_t i = 0; i < json_array_size(variants); i++) {
-			int64_t was = page_num(json_array_get(variants, i),
-			    "compareAtPrice", 0);
+			int64_t was = page_num(
+			    json_array_get(variants, i), "compareAtPrice", 0);
 
 			if (i == 0)
 				before = was;
@@ -182,7 +182,7 @@ product_details(json_t *view)
 		link = json_object();
 		json_object_set_nocheck(link, "name", tag);
 		add_search_url(&sb, (struct span){ json_string_value(tag),
-		    json_string_length(tag) });
+					json_string_length(tag) });
 		view_sb(link, "url", &sb);
 		json_array_append_new(links, link);
 	}
@@ -197,7 +197,7 @@ product_details(json_t *view)
 	view_optional(view, "type");
 	view_bool(view, "has_details",
 	    page_true(view, "has_tags") || page_str(view, "vendor").n > 0 ||
-	        page_str(view, "type").n > 0 || page_str(view, "sku").n > 0);
+		page_str(view, "type").n > 0 || page_str(view, "sku").n > 0);
 	strbuf_release(&sb);
 }
 
@@ -222,8 +222,8 @@ product_reviews(const struct page_ctx *ctx, json_t *view)
 		struct span author = page_str(review, "author");
 
 		view_stars_of(ctx, review, page_num(review, "rating", 5));
-		view_span(review, "who", author.n > 0 ? author :
-		    span_of(ctx->text[TX_ANONYMOUS]));
+		view_span(review, "who",
+		    author.n > 0 ? author : span_of(ctx->text[TX_ANONYMOUS]));
 		view_optional(review, "title");
 		view_optional(review, "body");
 		view_date(ctx, review, "date_text",

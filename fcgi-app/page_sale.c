@@ -13,8 +13,8 @@ all_closed(const json_t *items)
 	size_t n = json_array_size(items);
 
 	for (size_t i = 0; i < n; i++) {
-		if (!span_is(page_str(json_array_get(items, i), "state"),
-		        "closed"))
+		if (!span_is(
+			page_str(json_array_get(items, i), "state"), "closed"))
 			return false;
 	}
 	return n > 0;
@@ -31,15 +31,15 @@ sale_when(const json_t *view, int64_t now_ms, bool *closed,
 		return err_set(e, RC_FAIL, "bad_record",
 		    "sale without startsAt or endsAt");
 	*closed = all_closed(json_object_get(view, "items"));
-	*when = *closed || now_ms >= ends ? SALE_ENDED :
-	    now_ms < starts               ? SALE_UPCOMING :
-	                                    SALE_RUNNING;
+	*when = *closed || now_ms >= ends ? SALE_ENDED
+		: now_ms < starts         ? SALE_UPCOMING
+					  : SALE_RUNNING;
 	return RC_OK;
 }
 
 static void
-sale_item(const struct page_ctx *ctx, json_t *item, const char *code,
-    bool eager)
+sale_item(
+    const struct page_ctx *ctx, json_t *item, const char *code, bool eager)
 {
 	json_t *image = json_object_get(item, "image");
 	int64_t price = page_num(item, "price", 0);
@@ -79,8 +79,7 @@ sale_head(const struct page_ctx *ctx, json_t *view)
 	snprintf(path, sizeof path, "/flash-sale/%lld",
 	    (long long)page_num(view, "id", 0));
 	head.path = span_of(path);
-	for (size_t i = 0; i < json_array_size(items) && head.image.n == 0;
-	     i++)
+	for (size_t i = 0; i < json_array_size(items) && head.image.n == 0; i++)
 		head.image = page_str(
 		    json_object_get(json_array_get(items, i), "image"), "url");
 	strbuf_init(&sb, 128);
@@ -125,10 +124,11 @@ page_sale_render(const struct page_ctx *ctx, struct span sale, int64_t now_ms,
 	view_span(view, "state", span_of(states[when].name));
 	view_span(view, "state_text", span_of(ctx->text[states[when].text]));
 	view_bool(view, "ended", when == SALE_ENDED);
-	/* A sale closed before its end stays closed: no clock for the script. */
+	/* A sale closed before its end stays closed: no clock for the script.
+	 */
 	view_bool(view, "clock", !closed);
-	view_date(ctx, view, "starts_text", page_str(view, "startsAt"),
-	    TX_DATE_TIME);
+	view_date(
+	    ctx, view, "starts_text", page_str(view, "startsAt"), TX_DATE_TIME);
 	view_date(
 	    ctx, view, "ends_text", page_str(view, "endsAt"), TX_DATE_TIME);
 	sale_head(ctx, view);

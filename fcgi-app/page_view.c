@@ -64,8 +64,8 @@ page_str(const json_t *obj, const char *key)
 
 	if (!json_is_string(value))
 		return (struct span){ "", 0 };
-	return (struct span){ json_string_value(value),
-		json_string_length(value) };
+	return (
+	    struct span){ json_string_value(value), json_string_length(value) };
 }
 
 int64_t
@@ -173,8 +173,8 @@ view_before(const struct page_ctx *ctx, json_t *obj, int64_t price,
 {
 	/* Rounded down, so that nothing is called cheaper than it is; at most
 	 * MONEY_MAX * 100, far below an int64_t's bound. */
-	int64_t cut = compare_at > price ? (compare_at - price) * 100 /
-	        compare_at : 0;
+	int64_t cut =
+	    compare_at > price ? (compare_at - price) * 100 / compare_at : 0;
 
 	if (compare_at > price)
 		view_price(obj, "before", compare_at, currency);
@@ -191,16 +191,15 @@ view_before(const struct page_ctx *ctx, json_t *obj, int64_t price,
 static void
 stars_label(const struct page_ctx *ctx, json_t *obj, const char *number)
 {
-	view_text(ctx, obj, "label", TX_RATING_LABEL, "rating",
-	    span_of(number));
+	view_text(
+	    ctx, obj, "label", TX_RATING_LABEL, "rating", span_of(number));
 }
 
 void
 view_stars(const struct page_ctx *ctx, json_t *obj, const json_t *rating)
 {
 	int64_t count = page_num(rating, "count", 0);
-	double average =
-	    json_number_value(json_object_get(rating, "average"));
+	double average = json_number_value(json_object_get(rating, "average"));
 	char number[16];
 	json_t *stars;
 
@@ -239,7 +238,7 @@ static bool
 is_word(unsigned char c)
 {
 	return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') ||
-	    (c >= 'a' && c <= 'z') || c >= 0x80;
+	       (c >= 'a' && c <= 'z') || c >= 0x80;
 }
 
 void
@@ -356,8 +355,7 @@ card_price(const struct page_ctx *ctx, json_t *item)
 		return;
 	}
 	view_price(item, "price_text", min, code);
-	view_before(
-	    ctx, item, min, page_num(item, "compareAtPrice", 0), code);
+	view_before(ctx, item, min, page_num(item, "compareAtPrice", 0), code);
 }
 
 void
@@ -394,8 +392,8 @@ view_cards(const struct page_ctx *ctx, json_t *view, size_t eager)
 /* ---- head and end */
 
 void
-view_head(const struct page_ctx *ctx, json_t *view,
-    const struct page_head *head)
+view_head(
+    const struct page_ctx *ctx, json_t *view, const struct page_head *head)
 {
 	json_t *page = json_object();
 	struct strbuf sb;

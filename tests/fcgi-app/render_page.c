@@ -96,8 +96,7 @@ main(int argc, char **argv)
 	}
 	if (n > 1) {
 		fprintf(stderr, "%s: %zu bytes from %zu, %.1f us\n", argv[3],
-		    out.len, record.len,
-		    (double)(clock_mono_us() - start) / n);
+		    out.len, record.len, (double)(clock_mono_us() - start) / n);
 	} else {
 		fwrite(out.s, 1, out.len, stdout);
 	}
