@@ -1,7 +1,8 @@
 /*
  * fcgi_stub - an application that answers as a test tells it: fcgi_stub SOCKET
- * DIR. What the web server's configuration does is told apart from what
- * souk-fcgi does by putting this in its place.
+ * DIR, or - for SOCKET where it is descriptor 0 (mod_fcgid). What the web
+ * server's configuration does is told apart from what souk-fcgi does by putting
+ * this in its place.
  *
  * DIR/cache, DIR/status, DIR/delay (ms), DIR/extra (a header line), read anew
  * at every request, say how to answer. DIR/log gets a line a request: what the
@@ -66,11 +67,14 @@ request_answer(FCGX_Request *r)
 	long ms;
 
 	snprintf(line, sizeof line,
-	    "%s path=%s query=%s enc=%s cookie=%s host=%s start=%s\n",
-	    param_get(r, "REQUEST_METHOD"), param_get(r, "SOUK_PATH"),
+	    "%s path=%s query=%s enc=%s cookie=%s host=%s auth=%s start=%s\n",
+	    param_get(r, "REQUEST_METHOD"),
+	    FCGX_GetParam("SOUK_PATH", r->envp) != NULL
+		? param_get(r, "SOUK_PATH")
+		: param_get(r, "PATH_INFO"),
 	    param_get(r, "QUERY_STRING"), param_get(r, "HTTP_ACCEPT_ENCODING"),
 	    param_get(r, "HTTP_COOKIE"), param_get(r, "HTTP_X_FORWARDED_HOST"),
-	    param_get(r, "SOUK_START"));
+	    param_get(r, "HTTP_AUTHORIZATION"), param_get(r, "SOUK_START"));
 	request_log(line);
 	control_get("cache", cache, sizeof cache, "private, no-store");
 	control_get("status", status, sizeof status, "200 OK");
@@ -112,6 +116,11 @@ main(int argc, char **argv)
 	if (argc != 3 || chdir(argv[2]) != 0) {
 		fprintf(stderr, "usage: fcgi_stub SOCKET DIR\n");
 		return 2;
+	}
+	if (strcmp(argv[1], "-") == 0) {
+		if (FCGX_Init() != 0)
+			return 1;
+		serve(0);
 	}
 	if (FCGX_Init() != 0 || (sock = FCGX_OpenSocket(argv[1], 1024)) < 0)
 		return 1;

@@ -465,6 +465,50 @@ it_start_nginx() {
 		it_bail "nginx did not start"
 }
 
+# it_start_apache SNIPPET: a private Apache (event MPM) with the modules that
+# conf/apache needs and SNIPPET included. Sets SOUK_URL, APACHE_PORT.
+it_start_apache() {
+	local m mods=/usr/lib/apache2/modules
+	[ -n "${APACHE_PORT:-}" ] || it_port APACHE_PORT
+	SOUK_URL=http://127.0.0.1:$APACHE_PORT
+	export SOUK_URL APACHE_PORT
+	it_mkdir "$IT/apache" "$IT/apache/locks" "$IT/apache/cache" \
+		"$IT/apache/empty"
+	touch "$IT/apache-error.log"
+	[ ${#IT_AS[@]} = 0 ] || chown "$IT_USER" "$IT/apache-error.log"
+	{
+		for m in mpm_event unixd authz_core authz_host mime alias \
+			headers rewrite setenvif dir env proxy proxy_fcgi cache \
+			cache_disk fcgid log_config; do
+			# Some are built in.
+			[ ! -e "$mods/mod_$m.so" ] ||
+				echo "LoadModule ${m}_module $mods/mod_$m.so"
+		done
+		cat <<-CONF
+			ServerRoot $IT/apache
+			ServerName 127.0.0.1
+			Listen 127.0.0.1:$APACHE_PORT
+			PidFile $IT/apache/pid
+			ErrorLog $IT/apache-error.log
+			LogLevel warn
+			DefaultRuntimeDir $IT/apache
+			Mutex pthread
+			TypesConfig /dev/null
+			DocumentRoot $IT/apache/empty
+			FcgidIPCDir $IT/apache/fcgid
+			FcgidProcessTableFile $IT/apache/fcgid.shm
+			StartServers 2
+			ThreadsPerChild 25
+			Include $1
+		CONF
+	} >"$IT/apache/apache.conf"
+	it_spawn apache TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
+		"$(command -v apache2 || echo /usr/sbin/apache2)" \
+		-f "$IT/apache/apache.conf" -D FOREGROUND
+	it_wait_for 10 it_open_port "$APACHE_PORT" ||
+		it_bail "Apache did not start"
+}
+
 # it_get PATH [CURL-ARG...]: the body; the headers go to $IT/headers
 it_get() {
 	local path=$1
