@@ -27,6 +27,7 @@ const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	token_cmds,
 	conf_cmds,
+	assets_cmds,
 	help_cmds,
 	NULL,
 };
