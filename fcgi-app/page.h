@@ -25,6 +25,7 @@
 #include "base/err.h"
 #include "base/span.h"
 
+struct json_t;
 struct page_ctx;
 struct strbuf;
 
@@ -70,6 +71,17 @@ enum rc page_list_render(const struct page_ctx *ctx,
 /* GET /products/<id>. product: catalog_get. */
 enum rc page_product_render(const struct page_ctx *ctx, struct span product,
     struct strbuf *out, struct err *e);
+
+/*
+ * The same in two steps, for who keeps the first one's result: parsing and
+ * preparing the record is nine tenths of the work (70 of 78 us). The view is given
+ * (json_decref) and can be shown any number of times with the same ctx; it
+ * takes about eight times the record's bytes (cache_attach).
+ */
+enum rc page_product_view(const struct page_ctx *ctx, struct span product,
+    struct json_t **view, struct err *e);
+enum rc page_product_show(const struct page_ctx *ctx,
+    const struct json_t *view, struct strbuf *out, struct err *e);
 
 /*
  * GET /flash-sale/<id>. sale: the record sale:<id>:

@@ -168,7 +168,11 @@ struct page_head {
 void view_head(
     const struct page_ctx *ctx, json_t *view, const struct page_head *head);
 
-/* Render; takes view. out is as it was on an error. */
+/* Render a view; out is as it was on an error. */
+enum rc page_show(const struct page_ctx *ctx, const char *name,
+    const json_t *view, struct strbuf *out, struct err *e);
+
+/* The same; takes view. */
 enum rc page_finish(const struct page_ctx *ctx, const char *name, json_t *view,
     struct strbuf *out, struct err *e);
 

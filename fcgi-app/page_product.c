@@ -256,8 +256,8 @@ product_head(const struct page_ctx *ctx, json_t *view)
 }
 
 enum rc
-page_product_render(const struct page_ctx *ctx, struct span product,
-    struct strbuf *out, struct err *e)
+page_product_view(const struct page_ctx *ctx, struct span product, json_t **out,
+    struct err *e)
 {
 	char code[16]; /* outlives what is done to the record */
 	struct span currency;
@@ -283,5 +283,25 @@ page_product_render(const struct page_ctx *ctx, struct span product,
 	product_reviews(ctx, view);
 	view_optional(view, "summary");
 	view_optional(view, "description");
+	*out = view;
+	return RC_OK;
+}
+
+enum rc
+page_product_show(const struct page_ctx *ctx, const json_t *view,
+    struct strbuf *out, struct err *e)
+{
+	return page_show(ctx, "product", view, out, e);
+}
+
+enum rc
+page_product_render(const struct page_ctx *ctx, struct span product,
+    struct strbuf *out, struct err *e)
+{
+	json_t *view;
+	enum rc rc;
+
+	if ((rc = page_product_view(ctx, product, &view, e)) != RC_OK)
+		return rc;
 	return page_finish(ctx, "product", view, out, e);
 }

@@ -427,15 +427,20 @@ view_head(
 }
 
 enum rc
-page_finish(const struct page_ctx *ctx, const char *name, json_t *view,
+page_show(const struct page_ctx *ctx, const char *name, const json_t *view,
     struct strbuf *out, struct err *e)
 {
 	const json_t *stack[] = { ctx->globals, view };
-	size_t start = out->len;
-	enum rc rc = mustache_render(ctx->set, name, 2, stack, out, e);
 
-	if (rc != RC_OK)
-		strbuf_trunc(out, start);
+	return mustache_render(ctx->set, name, 2, stack, out, e);
+}
+
+enum rc
+page_finish(const struct page_ctx *ctx, const char *name, json_t *view,
+    struct strbuf *out, struct err *e)
+{
+	enum rc rc = page_show(ctx, name, view, out, e);
+
 	json_decref(view);
 	return rc;
 }
