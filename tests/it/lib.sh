@@ -241,6 +241,9 @@ it_mkdir() {
 	[ ${#IT_AS[@]} = 0 ] || chown "$IT_USER:$IT_GROUP" "$@"
 }
 
+# SOUK_IT_QUICK=1: where the same scripts have just run from another build.
+[ -z "${SOUK_IT_QUICK:-}" ] || it_skip_all "SOUK_IT_QUICK"
+
 # ---- PostgreSQL
 
 # it_pg_url PORT: as users of a test reach the server on that port
