@@ -84,13 +84,7 @@ enum rc page_product_show(const struct page_ctx *ctx,
     const struct json_t *view, struct strbuf *out, struct err *e);
 
 /*
- * GET /flash-sale/<id>. sale: the record sale:<id>:
- * {"id":1,"title":"","startsAt":"","endsAt":"","currency":"USD","items":[
- *   {"productId","variantId","title","variantTitle","price","compareAtPrice"
- *    |null (what it costs outside of the sale),"limit":1,
- *    "image":{"url","alt","width","height"}|null,"state":"draft|open|closed",
- *    "left":n|null (null: not known)}],
- *  "serverTime":""}
+ * GET /flash-sale/<id>. sale: the record sale:<id>, see shop/sale.h.
  * now_ms: wall clock, for upcoming, running or ended. A copy of the page that
  * is some seconds old is put right by souk.js at the time.
  */

@@ -49,6 +49,8 @@
 	X(SALE_LIMIT_OTHER, "sale_limit_other")                                \
 	X(SALE_LEFT_ONE, "sale_left_one")                                      \
 	X(SALE_LEFT_OTHER, "sale_left_other")                                  \
+	X(SALE_PIECES_ONE, "sale_pieces_one")                                  \
+	X(SALE_PIECES_OTHER, "sale_pieces_other")                              \
 	X(DATE, "date")                                                        \
 	X(DATE_TIME, "date_time")                                              \
 	X(ERROR_400_TITLE, "error_400_title")                                  \

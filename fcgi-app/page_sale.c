@@ -43,7 +43,8 @@ sale_item(
 {
 	json_t *image = json_object_get(item, "image");
 	int64_t price = page_num(item, "price", 0);
-	int64_t left = page_num(item, "left", -1);
+	bool open = span_is(page_str(item, "state"), "open");
+	int64_t left = page_num(item, "stock", -1);
 	char url[48];
 
 	snprintf(url, sizeof url, "/products/%lld",
@@ -52,18 +53,20 @@ sale_item(
 	view_initial(item, page_str(item, "title"));
 	view_optional(item, "variantTitle");
 	view_price(item, "price_text", price, code);
-	view_before(
-	    ctx, item, price, page_num(item, "compareAtPrice", 0), code);
-	view_bool(item, "sold_out", left == 0);
+	view_before(ctx, item, price, page_num(item, "regularPrice", 0), code);
+	view_bool(item, "sold_out", open && left == 0);
 	view_bool(item, "eager", eager);
 	if (!json_is_object(image) || !view_image(image))
 		view_bool(item, "image", false);
 	view_count(ctx, item, "limit_text", TX_SALE_LIMIT_ONE,
 	    TX_SALE_LIMIT_OTHER, page_num(item, "limit", 1));
 	view_bool(item, "left_text", false);
-	if (left > 0)
+	if (open && left > 0)
 		view_count(ctx, item, "left_text", TX_SALE_LEFT_ONE,
 		    TX_SALE_LEFT_OTHER, left);
+	else if (span_is(page_str(item, "state"), "draft"))
+		view_count(ctx, item, "left_text", TX_SALE_PIECES_ONE,
+		    TX_SALE_PIECES_OTHER, page_num(item, "allotment", 0));
 }
 
 static void

@@ -452,20 +452,21 @@ static const char sale[] =
     "{\"id\":7,\"title\":\"Big <sale>\",\"startsAt\":\"2026-11-20T18:00:00Z\","
     "\"endsAt\":\"2026-11-21T18:00:00Z\",\"currency\":\"USD\",\"items\":[{"
     "\"productId\":42,\"variantId\":7,\"title\":\"Mug\",\"variantTitle\":\"\","
-    "\"price\":1000,\"compareAtPrice\":2550,\"limit\":2,\"image\":null,"
-    "\"state\":\"%s\",\"left\":%s}],\"serverTime\":\"2026-11-20T17:00:00Z\"}";
+    "\"price\":1000,\"regularPrice\":2550,\"allotment\":9,\"limit\":2,"
+    "\"image\":null,"
+    "\"state\":\"%s\",\"stock\":%s}],\"version\":1}";
 
 START_TEST(sale_says_where_in_time_it_is)
 {
 	static const struct {
 		const char *now, *state, *left, *class, *text;
 	} cases[] = {
-		{ "2026-11-20T17:59:59Z", "draft", "null", "sale-upcoming",
+		{ "2026-11-20T17:59:59Z", "draft", "9", "sale-upcoming",
 		    "Starts soon" },
 		{ "2026-11-20T18:00:00Z", "open", "5", "sale-running",
 		    "On now" },
 		{ "2026-11-21T18:00:00Z", "open", "0", "sale-ended", "Ended" },
-		{ "2026-11-20T19:00:00Z", "closed", "null", "sale-ended",
+		{ "2026-11-20T19:00:00Z", "closed", "0", "sale-ended",
 		    "Ended" },
 	};
 
@@ -485,8 +486,12 @@ START_TEST(sale_says_where_in_time_it_is)
 		ck_has(out.s, "20 November 2026, 18:00 UTC</time>");
 		ck_has(out.s, "Big &lt;sale&gt;");
 		ck_has(out.s, "$25.50</s>");
-		ck_assert_int_eq(
-		    has(out.s, "badge-out"), strcmp(cases[i].left, "0") == 0);
+		/* Closed is not sold out. */
+		ck_assert_int_eq(has(out.s, "badge-out"),
+		    strcmp(cases[i].left, "0") == 0 &&
+			strcmp(cases[i].state, "open") == 0);
+		ck_assert_int_eq(has(out.s, "9 pieces"),
+		    strcmp(cases[i].state, "draft") == 0);
 		ck_assert_int_eq(
 		    has(out.s, "5 left"), strcmp(cases[i].left, "5") == 0);
 		/* Closed early: the script must not open it again. */
