@@ -106,7 +106,10 @@ void ctl_print_json(struct json_t *value);
 extern const struct ctl_cmd *const ctl_groups[];
 
 extern const struct ctl_cmd assets_cmds[];
+extern const struct ctl_cmd cache_cmds[];
 extern const struct ctl_cmd conf_cmds[];
+extern const struct ctl_cmd debug_cmds[];
+extern const struct ctl_cmd doctor_cmds[];
 extern const struct ctl_cmd help_cmds[];
 extern const struct ctl_cmd migrate_cmds[];
 extern const struct ctl_cmd sale_cmds[];

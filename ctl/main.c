@@ -26,6 +26,7 @@
 const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	token_cmds,
+	doctor_cmds,
 	conf_cmds,
 	assets_cmds,
 	help_cmds,

@@ -1,0 +1,52 @@
+/*
+ * soukctl debug statements: the SQL that runs per request, out of the programs
+ * themselves, for the test that looks at its plans (tests/it/explain.sh) and
+ * for whoever wonders.
+ */
+#include "ctl/ctl.h"
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "shop/catalog.h"
+#include "shop/sale.h"
+#include "shop/token.h"
+#include "store/pg.h"
+
+static enum rc
+statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	const struct pg_stmt *const *const tables[] = { catalog_statements,
+		catalog_update_statements, sale_statements, token_statements };
+	json_t *all = json_array();
+
+	(void)args;
+	(void)e;
+	for (size_t t = 0; t < sizeof tables / sizeof *tables; t++) {
+		for (int i = 0; tables[t][i] != NULL; i++) {
+			const struct pg_stmt *st = tables[t][i];
+
+			if (!ctl->json) {
+				(void)printf("%s\t%d\t%s\n", st->name,
+				    st->params, st->sql);
+				continue;
+			}
+			(void)json_array_append_new(
+			    all, json_pack("{s:s, s:i, s:s}", "name", st->name,
+				     "params", st->params, "sql", st->sql));
+		}
+	}
+	if (ctl->json)
+		ctl_print_json(json_incref(all));
+	json_decref(all);
+	return RC_OK;
+}
+
+const struct ctl_cmd debug_cmds[] = {
+	{ .name = "debug statements",
+	    .operands = "",
+	    .help = "the SQL that runs per request: name, parameters, text",
+	    .no_conf = true,
+	    .run = statements_run },
+	{ 0 },
+};
