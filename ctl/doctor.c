@@ -295,8 +295,8 @@ check_redis(struct doctor *d)
 /* ---- this host */
 
 static void
-check_folder(struct doctor *d, const char *what, const char *path,
-    const char *file, int mode, const char *advice)
+check_folder(struct doctor *d, enum level level, const char *what,
+    const char *path, const char *file, int mode, const char *advice)
 {
 	const char *full =
 	    file == NULL ? path
@@ -315,18 +315,20 @@ check_folders(struct doctor *d)
 	const struct conf *c = d->ctl->conf;
 	const char *edge = conf_str(c, "edge", "nginx_cache");
 
-	check_folder(d, "folder.templates", conf_str(c, "fcgi", "templates"),
-	    "layout.mustache", R_OK, "set [fcgi] templates");
-	check_folder(d, "folder.static", conf_str(c, "fcgi", "static"),
+	check_folder(d, FAIL, "folder.templates",
+	    conf_str(c, "fcgi", "templates"), "layout.mustache", R_OK,
+	    "set [fcgi] templates");
+	check_folder(d, WARN, "folder.static", conf_str(c, "fcgi", "static"),
 	    "manifest.json", R_OK,
 	    "set [fcgi] static, or make it with soukctl assets");
-	check_folder(d, "folder.media", conf_str(c, "fcgi", "media"), NULL,
-	    R_OK | X_OK, "make it, readable by the web server");
+	check_folder(d, WARN, "folder.media", conf_str(c, "fcgi", "media"),
+	    NULL, R_OK | X_OK, "make it, readable by the web server");
 	if (edge[0] == '\0')
 		found(d, OK, "edge.nginx_cache",
 		    "none (right where no nginx on this host keeps pages)");
 	else
-		check_folder(d, "edge.nginx_cache", edge, "item", W_OK | X_OK,
+		check_folder(d, WARN, "edge.nginx_cache", edge, "item",
+		    W_OK | X_OK,
 		    "nginx makes it when it starts; the user of souk-fcgi "
 		    "must be able to write there");
 }
