@@ -121,12 +121,22 @@ bool cache_peek(struct cache *cache, const struct cache_kind *kind,
 enum rc cache_invalidate(struct cache *cache, int n, const char *const keys[],
     int64_t lsn, struct arena *arena, struct err *e);
 
-/* A message of `cache:invalidate` has come: drop the local copy. */
+/* A message of `cache:invalidate` has come: drop the local copy (a generation:
+ * all of its copies). Never called in the middle of a cache_get. */
 void cache_dropped(struct cache *cache, struct span key);
 
-/* The subscription: while false, local copies are not used. */
+/* The same from the message's text, {"key": ...}. False: not of that form. */
+bool cache_message(struct cache *cache, struct span payload);
+
+/*
+ * The subscription: false at first; while false, local copies are not used.
+ * Call it with redis_sub_fresh() after each redis_sub_turn(); on `restarted`
+ * with false and then true, so that all that was learned before is forgotten.
+ */
 void cache_trust_local(struct cache *cache, bool trusted);
 
+/* hits: answered from a copy, stale ones among them; misses: the database was
+ * asked, or nobody could be. */
 struct cache_stats {
 	int64_t hits, misses, stale, fills, discarded, waits;
 	int64_t local_hits, local_bytes, local_entries, local_evictions;
