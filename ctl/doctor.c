@@ -305,8 +305,8 @@ check_folder(struct doctor *d, enum level level, const char *what,
 	if (access(full, mode) == 0)
 		found(d, OK, what, "%s", path);
 	else
-		found(
-		    d, WARN, what, "%s: %s; %s", full, strerror(errno), advice);
+		found(d, level, what, "%s: %s; %s", full, strerror(errno),
+		    advice);
 }
 
 static void
