@@ -384,6 +384,7 @@ it_souk_install() {
 it_ini() {
 	local kv k
 	local -A v=()
+	[ -n "${NGINX_PORT:-}" ] || it_port NGINX_PORT
 	it_mkdir "$IT/run" "$IT/media" "$IT/edge"
 	for kv in "fcgi.listen=unix:$IT/run/fcgi.sock" fcgi.socket_mode=0666 \
 		"fcgi.status_file=$IT/run/fcgi.status" \
@@ -395,7 +396,7 @@ it_ini() {
 		"postgres.migrations=$IT_PREFIX/share/souk/sql" \
 		"postgres.replica_url=${DATABASE_REPLICA_URL:-}" \
 		"edge.nginx_cache=$IT/edge" \
-		"shop.base_url=${SOUK_URL:-http://127.0.0.1}" "$@"; do
+		"shop.base_url=http://127.0.0.1:$NGINX_PORT" "$@"; do
 		v[${kv%%=*}]=${kv#*=}
 	done
 	for k in $(printf '%s\n' "${!v[@]}" | sort); do

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# The shop behind the edge: what is kept, and a change that shows within a
+# second on every page, in every encoding. (conf/nginx alone: nginx_conf.sh.)
+. "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
+it_need nginx initdb redis-server curl brotli
+
+it_souk_install
+it_start_pg
+it_start_redis
+it_ini
+it_souk_env soukctl migrate >"$IT/migrate.log" 2>&1 || it_bail migrate
+it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" \
+	>"$IT/import.log" 2>&1 || it_bail import
+it_start_fcgi
+it_start_nginx
+token=$(it_token 2>/dev/null)
+id=$(it_psql -c "SELECT id FROM product WHERE status = 'active'
+	ORDER BY id DESC LIMIT 1")
+cache() { it_get "$@" >/dev/null && it_header Cache-Status; }
+hit='souk-edge; hit' miss='souk-edge; fwd=uri-miss'
+
+# plain PATH ENC: the body as a client of that encoding reads it
+plain() {
+	case $2 in
+	identity) it_get "$1" ;;
+	gzip) it_get "$1" -H 'Accept-Encoding: gzip' | gzip -dc ;;
+	br) it_get "$1" -H 'Accept-Encoding: gzip, br' | brotli -dc ;;
+	esac 2>/dev/null
+}
+# put JSON: change the product
+put() {
+	it_status "/api/products/$id" -X PUT -H "Authorization: Bearer $token" \
+		-H 'Content-Type: application/json' -d "$1"
+}
+
+it_note "kept at the edge"
+for p in / /products "/products?q=a" "/products/$id" "/api/products/$id" \
+	/api/products "/api/products/$id/stock" /sitemap.xml /robots.txt \
+	/api/openapi.json; do
+	it_eq "$p: asked for" "$(cache "$p") $(it_last_status)" "$miss 200"
+	it_eq "$p: kept" "$(cache "$p") $(it_last_status)" "$hit 200"
+done
+for enc in identity gzip br; do
+	want=$enc
+	[ $enc != identity ] || want=
+	it_match "a product in $enc" "$(plain "/products/$id" $enc)" '</html>'
+	it_eq "marked so" "$(it_header Content-Encoding)" "$want"
+	etag=$(it_header ETag)
+	it_match "with a tag of its own" "$etag" '^(W/)?".+"$'
+	ae=$enc
+	[ $enc != br ] || ae='gzip, br'
+	it_eq "304 for it" "$(it_status "/products/$id" \
+		-H "If-None-Match: $etag" -H "Accept-Encoding: $ae")" 304
+done
+it_match "caches further out are told how long" \
+	"$(it_get "/api/products/$id" >/dev/null; it_header Cache-Control)" \
+	'^public, s-maxage=3600, stale-while-revalidate=86400'
+it_match "and that encodings differ" "$(it_header Vary)" Accept-Encoding
+it_eq "HEAD" "$(it_status "/products/$id" -I)" 200
+it_eq "says what GET would" "$(it_header Content-Length)" \
+	"$(it_get "/products/$id" | wc -c)"
+it_eq "private pages are not kept" \
+	"$(it_get /cart >/dev/null; it_header Cache-Control)" 'private, no-store'
+it_eq "a thing that is not there" "$(it_status /products/999999999)" 404
+it_eq "is remembered so, briefly" "$(cache /products/999999999)" "$hit"
+
+it_note "a change shows within a second"
+n=0
+for enc in identity gzip br; do
+	n=$((n + 1))
+	title="Freshly Renamed Mug $n"
+	# In the caches before the change, all of them.
+	for p in / /products '/products?q=freshly' "/products/$id" \
+		"/api/products/$id" /api/products '/api/products?q=freshly'; do
+		plain "$p" $enc >/dev/null
+		plain "$p" $enc >/dev/null
+	done
+	it_eq "PUT ($enc)" "$(put "{\"title\":\"$title\"}")" 200
+	t=${EPOCHREALTIME/./}
+	for p in / /products '/products?q=freshly' "/products/$id" \
+		"/api/products/$id" /api/products '/api/products?q=freshly'; do
+		shows() { plain "$p" $enc | grep -q "$title"; }
+		if it_wait_for 5 shows; then
+			ms=$(((${EPOCHREALTIME/./} - t) / 1000))
+			it_ok "$p in $enc after $ms ms" test $ms -le 1000
+		else
+			it_fail "$p in $enc never shows the change"
+		fi
+	done
+done
+
+it_note "a fill that races with a change never leaves the old page"
+# Many readers refill while the product changes; afterwards every page tells
+# the last state.
+readers() {
+	while [ ! -e "$IT/stop" ]; do
+		curl -sS --max-time 5 -o /dev/null "$SOUK_URL/products/$id" \
+			-o /dev/null "$SOUK_URL/api/products/$id" \
+			-o /dev/null "$SOUK_URL/products" 2>/dev/null
+	done
+}
+pids=()
+for _ in 1 2 3 4; do readers & pids+=($!); done
+for n in $(seq 1 25); do put "{\"title\":\"Race $n\"}" >/dev/null; done
+sleep 1
+touch "$IT/stop"
+wait "${pids[@]}"
+for p in "/products/$id" "/api/products/$id" /products; do
+	it_match "$p" "$(it_get $p)" 'Race 25'
+done
+
+it_note "stale rather than nothing"
+it_get "/products/$id" >/dev/null
+it_stop fcgi
+it_eq "souk-fcgi gone: what is kept is served" "$(it_status "/products/$id")" 200
+it_eq "what is not says when to come again" \
+	"$(it_status '/products?q=unseen') $(it_header Retry-After)" '503 5'
+it_eq "as JSON to a program" \
+	"$(it_get '/api/products?q=unseen' | grep -o '"code":"[a-z]*"')" \
+	'"code":"unavailable"'
+it_start_fcgi
+it_eq "and on it goes" "$(it_status '/products?q=unseen')" 200
+it_summary
