@@ -1,62 +1,229 @@
 /*
- * Stands in until the routes are there: alive, and nothing else.
+ * One per child. Opening reads templates and settings and connects nowhere;
+ * stores are connected to by the first call that needs them.
  */
 #include "fcgi-app/app.h"
 
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/arena.h"
+#include "base/clock.h"
+#include "base/conf.h"
+#include "base/log.h"
 #include "base/xmalloc.h"
-#include "fcgi-app/request.h"
+#include "fcgi-app/app_int.h"
+#include "fcgi-app/page.h"
+#include "fcgi-app/route.h"
+#include "store/cache.h"
+#include "store/invalidation.h"
+#include "store/redis.h"
 
-#include <stdlib.h>
+enum { FLUSH_MS = 1000, LOG_MS = 100, COMPLAIN_MS = 10000 };
 
-struct app {
-	struct app_opts opts;
-};
+/* ---- the subscription to cache:invalidate */
+
+/* {"key":"product:42"}: found by hand, as the channel is our own and this runs
+ * in every process for every change; what is not of that form drops all. */
+static void
+on_message(void *arg, struct span channel, struct span payload)
+{
+	static const char head[] = "{\"key\":\"";
+	struct app *app = arg;
+	size_t n = sizeof head - 1;
+
+	(void)channel;
+	if (span_starts(payload, head) && payload.n > n + 2 &&
+	    memcmp(payload.p + payload.n - 2, "\"}", 2) == 0 &&
+	    memchr(payload.p, '\\', payload.n) == NULL) {
+		cache_dropped(app->shop->cache,
+		    (struct span){ payload.p + n, payload.n - n - 2 });
+	} else {
+		cache_trust_local(app->shop->cache, false);
+		cache_trust_local(
+		    app->shop->cache, redis_sub_fresh(app->sub));
+	}
+}
+
+static void
+on_change(void *arg)
+{
+	const struct app *app = arg;
+
+	cache_trust_local(app->shop->cache, false);
+}
+
+static enum rc
+subscribe(struct app *app, struct err *e)
+{
+	static const char *const channels[] = { "cache:invalidate", NULL };
+	const struct redis_sub_events events = { .message = on_message,
+		.restarted = on_change,
+		.lost = on_change,
+		.arg = app };
+
+	return redis_sub_new(conf_str(app->conf, "redis", "url"), channels,
+	    &events, &app->sub, e);
+}
+
+/* ---- opening */
+
+/* Cache-Control by kind of page, once. */
+static void
+cache_headers(struct app *app)
+{
+	const struct cache_kind *kind = app->shop->kind;
+	int stale = kind[SK_PRODUCT].stale_s;
+
+	/* DESIGN 4.2 */
+	(void)snprintf(app->text[0], sizeof app->text[0],
+	    "public, s-maxage=%d, stale-while-revalidate=%d",
+	    kind[SK_PRODUCT].fresh_s, stale);
+	(void)snprintf(app->text[1], sizeof app->text[1],
+	    "public, max-age=0, s-maxage=%d, stale-while-revalidate=%d, "
+	    "stale-if-error=%d",
+	    kind[SK_PRODUCT_PAGE].fresh_s, stale, stale);
+	(void)snprintf(app->text[2], sizeof app->text[2],
+	    "public, max-age=0, s-maxage=%d, stale-while-revalidate=%d, "
+	    "stale-if-error=%d",
+	    kind[SK_LIST_PAGE].fresh_s, stale, stale);
+	/* A sale's page must not be an hour old for whoever comes first. */
+	(void)snprintf(app->text[3], sizeof app->text[3],
+	    "public, max-age=0, s-maxage=%d, stale-while-revalidate=%d, "
+	    "stale-if-error=%d",
+	    kind[SK_SALE_PAGE].fresh_s, kind[SK_SALE_PAGE].fresh_s, stale);
+	app->product_cache = app->text[0];
+	app->product_page_cache = app->text[1];
+	app->list_cache = app->text[2];
+	app->sale_cache = app->text[3];
+	app->list_api_cache = app->list_cache;
+}
+
+/* Pictures may come from any https host (imported catalogues), and from http
+ * where the shop itself is. */
+static void
+security_headers(struct app *app)
+{
+	const char *base = conf_str(app->conf, "shop", "base_url");
+
+	(void)snprintf(app->csp, sizeof app->csp,
+	    "Content-Security-Policy: default-src 'none'; script-src 'self'; "
+	    "style-src 'self'; img-src 'self' https:%s; connect-src 'self'; "
+	    "manifest-src 'self'; form-action 'self'; base-uri 'none'; "
+	    "frame-ancestors 'none'",
+	    strncmp(base, "https:", 6) == 0 ? "" : " http:");
+}
 
 enum rc
 app_open(const struct app_opts *opts, struct app **out, struct err *e)
 {
-	(void)e;
-	*out = xcalloc(1, sizeof **out);
-	(*out)->opts = *opts;
+	const struct conf *conf = opts->conf;
+	struct app *app = xcalloc(1, sizeof *app);
+	enum rc rc;
+
+	if (sodium_init() < 0) {
+		rc = err_set(e, RC_FAIL, "sodium", "libsodium cannot start");
+		goto fail;
+	}
+	app->conf = conf;
+	app->doing = opts->doing;
+	app->scoreboard = opts->scoreboard;
+	app->arena = arena_new();
+	app->pages_cached = conf_bool(conf, "cache", "pages");
+	rc = page_ctx_load(
+	    &(struct page_opts){
+		.templates = conf_str(conf, "fcgi", "templates"),
+		.assets = conf_str(conf, "fcgi", "static"),
+		.name = conf_str(conf, "shop", "name"),
+		.base_url = conf_str(conf, "shop", "base_url"),
+		.currency = conf_str(conf, "shop", "currency"),
+		.language = conf_str(conf, "shop", "language"),
+	    },
+	    &app->pages, e);
+	if (rc != RC_OK ||
+	    (rc = shop_open(conf, "souk-fcgi", opts->doing, &app->shop, e)) !=
+		RC_OK ||
+	    (rc = subscribe(app, e)) != RC_OK)
+		goto fail;
+	cache_headers(app);
+	security_headers(app);
+	if (opts->housekeeper)
+		app->log = invalidation_log_new(app->shop->pg,
+		    app->shop->redis, app->shop->cache, app->shop->edge);
+	*out = app;
 	return RC_OK;
+fail:
+	app_close(app);
+	return rc;
 }
 
 void
 app_close(struct app *app)
 {
+	if (app == NULL)
+		return;
+	if (app->shop != NULL && app->shop->cache != NULL)
+		cache_flush_counters(app->shop->cache, app->arena);
+	invalidation_log_free(app->log);
+	redis_sub_free(app->sub);
+	shop_close(app->shop);
+	page_ctx_free(app->pages);
+	arena_free(app->arena);
 	free(app);
 }
+
+/* ---- working */
 
 void
 app_handle(struct app *app, struct request *rq, struct response *rs)
 {
-	(void)app;
-	rs->type = "application/json";
-	if (rq->bad.status != 0) {
-		rs->status = rq->bad.status;
-		rs->body = span_of("{\"error\":\"Bad request\"}\n");
-	} else if (strcmp(rq->path, "/healthz") == 0) {
-		rs->body = span_of("{\"status\":\"ok\"}\n");
-	} else {
-		rs->status = 404;
-		rs->body = span_of(
-		    "{\"error\":\"Not found\",\"code\":\"not_found\"}\n");
-	}
+	cache_trust_local(app->shop->cache, redis_sub_fresh(app->sub));
+	route_handle(app, rq, rs);
 }
 
 int
 app_pollfds(struct app *app, struct pollfd *fds, int max)
 {
-	(void)app;
-	(void)fds;
-	(void)max;
-	return 0;
+	int fd = redis_sub_fd(app->sub);
+
+	if (fd < 0 || max < 1)
+		return 0;
+	fds[0] = (struct pollfd){ .fd = fd,
+		.events = (short)(POLLIN |
+		    (redis_sub_wants_write(app->sub) ? POLLOUT : 0)) };
+	return 1;
+}
+
+static void
+tend_log(struct app *app, int64_t now)
+{
+	struct err e;
+	enum rc rc;
+
+	if (app->log == NULL || now < app->log_at)
+		return;
+	app->log_at = now + LOG_MS;
+	rc = invalidation_log_turn(app->log, &e);
+	if (rc != RC_OK && now >= app->complain_at) {
+		app->complain_at = now + COMPLAIN_MS;
+		log_warn("housekeeping_waits", LOG_S("code", e.code),
+		    LOG_S("error", e.msg));
+	}
 }
 
 void
 app_turn(struct app *app)
 {
-	(void)app;
+	int64_t now = clock_mono_ms();
+
+	redis_sub_turn(app->sub);
+	cache_trust_local(app->shop->cache, redis_sub_fresh(app->sub));
+	if (now >= app->flush_at) {
+		app->flush_at = now + FLUSH_MS;
+		cache_flush_counters(app->shop->cache, app->arena);
+	}
+	tend_log(app, now);
+	arena_reset(app->arena);
 }

@@ -219,6 +219,16 @@ catalog_get(struct shop *shop, int64_t id, struct arena *arena,
 	return rc == RC_NONE ? no_product(e) : rc;
 }
 
+const char *
+catalog_version(struct span product, struct arena *arena)
+{
+	json_t *tree = json_loadb(product.p, product.n, 0, NULL);
+	json_int_t n = json_integer_value(json_object_get(tree, "version"));
+
+	json_decref(tree);
+	return arena_printf(arena, "%lld", (long long)n);
+}
+
 /* DESIGN 4.3, from a product's record. */
 static json_t *
 stock_of(const json_t *product)

@@ -41,6 +41,9 @@ struct shop;
 enum rc catalog_get(struct shop *shop, int64_t id, struct arena *arena,
     struct cache_entry *out, struct err *e);
 
+/* The "version" of a product's JSON, as text in the arena; "0" if it has none. */
+const char *catalog_version(struct span product, struct arena *arena);
+
 struct catalog_query {
 	const char *q;     /* words; NULL or "": all products, newest first */
 	const char *after; /* cursor of the page before; NULL: the first */

@@ -1,0 +1,105 @@
+/*
+ * app_int - what the files of the application share: its state, and the one
+ * shape of a handler.
+ */
+#ifndef FCGI_APP_APP_INT_H
+#define FCGI_APP_APP_INT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+#include "fcgi-app/request.h"
+#include "shop/shop.h"
+
+struct app_opts;
+struct doing;
+struct invalidation_log;
+struct page_ctx;
+struct redis_sub;
+struct scoreboard;
+struct strbuf;
+
+struct app {
+	const struct conf *conf;
+	struct doing *doing;
+	struct scoreboard *scoreboard; /* NULL: none */
+	struct shop *shop;
+	struct page_ctx *pages;
+	struct redis_sub *sub;
+	struct invalidation_log *log; /* NULL: somebody else's */
+	struct arena *arena;          /* of app_turn */
+	int64_t flush_at;             /* mono ms: counters, next time */
+	int64_t log_at;               /* mono ms: the log, next time */
+	int64_t complain_at;          /* mono ms: no complaint before */
+	bool pages_cached;
+	const char *product_cache;    /* Cache-Control of each kind of answer */
+	const char *product_page_cache;
+	const char *list_cache;
+	const char *list_api_cache;
+	const char *sale_cache;
+	char text[4][160];
+	char csp[320]; /* a whole header line */
+};
+
+/* What a route found in the path. */
+struct match {
+	int64_t id;       /* {id} */
+	const char *name; /* {name}: the rest of the path */
+};
+
+/* Parse, rule, render. On RC_OK rs is filled; an error is answered (and
+ * logged) by route.c. */
+typedef enum rc handler(struct app *app, struct request *rq,
+    const struct match *m, struct response *rs, struct err *e);
+
+/* api_product.c */
+handler api_product_get, api_product_put, api_product_list, api_product_stock;
+/* api_meta.c */
+handler api_healthz, api_readyz, api_metrics, api_openapi;
+/* pages.c */
+handler page_home, page_products, page_product, page_sale, page_robots,
+    page_sitemap, page_sitemap_part;
+/* files.c */
+handler file_static, file_media;
+
+/*
+ * ---- public answers: the same bytes for everybody, kept packed (pack.h)
+ */
+
+/* Make the body, in the arena. node as a cache_fetch is told. RC_NONE: no such
+ * thing. *tag (version for the ETag) and *extra (a header line) may be set. */
+struct made {
+	struct span body;
+	const char *tag;
+	const char *extra;
+	bool none; /* answered like RC_NONE, and remembered */
+};
+typedef enum rc make(struct app *app, const void *arg, enum pg_node node,
+    struct arena *arena, struct made *out, struct err *e);
+
+struct public {
+	enum shop_kind kind;
+	const char *key;   /* "page:/products/42" */
+	const char *type;  /* Content-Type */
+	const char *cache; /* Cache-Control when it may be stored */
+	const char *tags;  /* of outer caches: "product-42", "catalog" */
+	make *make;
+	const void *arg;
+};
+
+/* RC_OK, also for 304; else what make returned. */
+enum rc public_answer(struct app *app, struct request *rq,
+    const struct public *p, struct response *rs, struct err *e);
+
+/* If-None-Match against an entity tag (RFC 9110, 13.1.2): 304? */
+bool not_modified(const struct request *rq, const char *etag);
+
+/* Answer JSON in the arena with status; private, no-store. */
+enum rc answer_json(struct response *rs, int status, struct span json);
+
+#define TYPE_HTML "text/html; charset=utf-8"
+#define TYPE_JSON "application/json"
+
+#endif

@@ -1,0 +1,132 @@
+/*
+ * Static files and pictures where no web server in front serves them (and for
+ * trying out): whole files of bounded size, from one folder each.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/arena.h"
+#include "base/conf.h"
+#include "base/form.h"
+#include "fcgi-app/app_int.h"
+
+enum { MAX_FILE = 16 << 20 };
+
+static const struct {
+	const char *ending, *type;
+} types[] = { { ".css", "text/css; charset=utf-8" },
+	{ ".js", "text/javascript; charset=utf-8" },
+	{ ".svg", "image/svg+xml" }, { ".png", "image/png" },
+	{ ".jpg", "image/jpeg" }, { ".jpeg", "image/jpeg" },
+	{ ".webp", "image/webp" }, { ".avif", "image/avif" },
+	{ ".ico", "image/x-icon" }, { ".woff2", "font/woff2" },
+	{ ".txt", "text/plain; charset=utf-8" } };
+
+static const char *
+type_of(const char *name)
+{
+	size_t n = strlen(name);
+
+	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+		size_t m = strlen(types[i].ending);
+
+		if (n > m && strcmp(name + n - m, types[i].ending) == 0)
+			return types[i].type;
+	}
+	return NULL;
+}
+
+/* Parts of letters, digits, '-', '_' and '.', none that begins with '.'; so
+ * never "..", never hidden. */
+static bool
+name_ok(const char *name)
+{
+	if (strlen(name) > 255)
+		return false;
+	for (const char *p = name; *p != '\0';) {
+		size_t n = strcspn(p, "/");
+
+		if (n == 0 || *p == '.' ||
+		    strspn(p, "abcdefghijklmnopqrstuvwxyz"
+			      "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") < n)
+			return false;
+		p += n;
+		if (*p == '/' && *++p == '\0')
+			return false;
+	}
+	return *name != '\0';
+}
+
+static enum rc
+read_whole(int fd, size_t size, struct arena *arena, struct span *out)
+{
+	char *p = arena_alloc(arena, size);
+	size_t got = 0;
+
+	while (got < size) {
+		ssize_t n = read(fd, p + got, size - got);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			break;
+		got += (size_t)n;
+	}
+	*out = (struct span){ p, got };
+	return got == size ? RC_OK : RC_RETRY;
+}
+
+static enum rc
+serve(const char *dir, const char *name, const char *cache,
+    struct request *rq, struct response *rs, struct err *e)
+{
+	const char *type = type_of(name);
+	const char *path = arena_printf(rq->arena, "%s/%s", dir, name);
+	struct stat st;
+	enum rc rc = RC_NONE;
+	int fd = -1;
+
+	if (!name_ok(name) || type == NULL ||
+	    (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0 ||
+	    fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
+	    st.st_size > MAX_FILE) {
+		(void)err_set(e, RC_NONE, "not_found", "No such file");
+		goto out;
+	}
+	rs->etag = arena_printf(rq->arena, "\"%llx-%llx\"",
+	    (unsigned long long)st.st_mtim.tv_sec,
+	    (unsigned long long)st.st_size);
+	rs->type = type;
+	rs->cache = cache;
+	rs->status = 200;
+	rc = RC_OK;
+	if (not_modified(rq, rs->etag)) {
+		rs->status = 304;
+		rs->type = NULL;
+	} else {
+		rc = read_whole(fd, (size_t)st.st_size, rq->arena, &rs->body);
+	}
+out:
+	if (fd >= 0)
+		(void)close(fd);
+	return rc;
+}
+
+enum rc
+file_static(struct app *app, struct request *rq, const struct match *m,
+    struct response *rs, struct err *e)
+{
+	return serve(conf_str(app->conf, "fcgi", "static"), m->name,
+	    "public, max-age=31536000, immutable", rq, rs, e);
+}
+
+enum rc
+file_media(struct app *app, struct request *rq, const struct match *m,
+    struct response *rs, struct err *e)
+{
+	return serve(conf_str(app->conf, "fcgi", "media"), m->name,
+	    "public, max-age=86400, s-maxage=604800", rq, rs, e);
+}

@@ -1,0 +1,142 @@
+/*
+ * The path of almost every request that gets this far: the packed answer is in
+ * this process's tier, and nothing is done but to choose an encoding. Otherwise
+ * it is taken from Redis, or made under a lease.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/doing.h"
+#include "fcgi-app/app_int.h"
+#include "fcgi-app/pack.h"
+#include "store/cache.h"
+
+/* The opaque part of each tag in the list, without W/ and quotes. */
+bool
+not_modified(const struct request *rq, const char *etag)
+{
+	const char *list = request_param(rq, "HTTP_IF_NONE_MATCH");
+	size_t n = strlen(etag);
+
+	if (list == NULL || (rq->method != M_GET && rq->method != M_HEAD))
+		return false;
+	for (const char *p = list; *p != '\0';) {
+		p += strspn(p, " \t,");
+		if (*p == '*')
+			return true;
+		if (strncmp(p, "W/", 2) == 0)
+			p += 2; /* weak comparison is what GET uses */
+		if (strncmp(p, etag, n) == 0 &&
+		    (p[n] == '\0' || p[n] == ',' || p[n] == ' '))
+			return true;
+		if (*p == '"') {
+			const char *end = strchr(p + 1, '"');
+
+			p = end == NULL ? p + strlen(p) : end + 1;
+		} else {
+			p += strcspn(p, ",");
+		}
+	}
+	return false;
+}
+
+struct fill {
+	struct app *app;
+	const struct public *p;
+};
+
+static enum rc
+fill(void *arg, enum pg_node node, struct cache_fill *out, struct err *e)
+{
+	const struct fill *f = arg;
+	struct made made = { 0 };
+	enum rc rc =
+	    f->p->make(f->app, f->p->arg, node, out->arena, &made, e);
+
+	if (rc == RC_NONE || (rc == RC_OK && made.none)) {
+		out->none = true;
+		return RC_OK;
+	}
+	if (rc != RC_OK)
+		return rc;
+	doing_set(f->app->doing, "compress", f->p->key);
+	out->body = pack_make(made.body, made.tag, made.extra, out->arena);
+	return RC_OK;
+}
+
+/* Outer caches purge by tag; CloudFront and Cloudflare by one name, Fastly and
+ * Varnish's xkey by the other. */
+static void
+add_tags(struct response *rs, struct arena *arena, const char *tags)
+{
+	response_header(rs, arena, "Cache-Tag", tags);
+	response_header(rs, arena, "Surrogate-Key", tags);
+}
+
+/* [cache] pages = no: made at every request, kept nowhere. */
+static enum rc
+make_now(struct app *app, struct request *rq, const struct public *p,
+    struct response *rs, struct err *e)
+{
+	struct made made = { 0 };
+	enum rc rc =
+	    p->make(app, p->arg, PG_REPLICA, rq->arena, &made, e);
+
+	if (rc == RC_OK && made.none)
+		rc = RC_NONE;
+	if (rc != RC_OK)
+		return rc;
+	rs->status = 200;
+	rs->type = p->type;
+	rs->cache = "no-store";
+	rs->body = made.body;
+	return RC_OK;
+}
+
+enum rc
+public_answer(struct app *app, struct request *rq, const struct public *p,
+    struct response *rs, struct err *e)
+{
+	const struct cache_kind *kind = &app->shop->kind[p->kind];
+	struct cache_entry entry;
+	struct pack pack;
+	enum rc rc;
+
+	if (!app->pages_cached)
+		return make_now(app, rq, p, rs, e);
+	if (!cache_peek(app->shop->cache, kind, p->key, &entry)) {
+		struct fill f = { app, p };
+
+		rc = cache_get(app->shop->cache, kind, p->key, fill, &f,
+		    rq->arena, &entry, e);
+		if (rc != RC_OK)
+			return rc;
+	} else if (entry.body.p == NULL) {
+		return RC_NONE; /* a negative entry */
+	}
+	if ((rc = pack_read(entry.body, &pack, e)) != RC_OK)
+		return rc;
+	enum encoding enc =
+	    pack_choose(&pack, request_param(rq, "HTTP_ACCEPT_ENCODING"));
+	const char *name = encoding_name(enc);
+
+	rs->status = 200;
+	rs->type = p->type;
+	rs->encoding = name;
+	rs->vary_encoding = true;
+	rs->cache = entry.storable ? p->cache : "no-store";
+	rs->etag = arena_printf(rq->arena, "\"%s%s%s\"", pack.tag,
+	    name == NULL ? "" : "-", name == NULL ? "" : name);
+	rs->body = pack.body[enc];
+	if (pack.extra[0] != '\0')
+		rs->extra[rs->n_extra++] = pack.extra;
+	add_tags(rs, rq->arena, p->tags);
+	if (not_modified(rq, rs->etag)) {
+		rs->status = 304;
+		rs->type = NULL;
+		rs->encoding = NULL;
+		rs->body = (struct span){ NULL, 0 };
+	}
+	return RC_OK;
+}

@@ -1,0 +1,288 @@
+/*
+ * Which handler answers a request, and how an error is answered. The one place
+ * where an error is logged.
+ */
+#include "fcgi-app/route.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/log.h"
+#include "base/strbuf.h"
+#include "base/text.h"
+#include "fcgi-app/app_int.h"
+#include "fcgi-app/page.h"
+
+/* {id}: a number from 1. {name}: the rest, at the end of a pattern. */
+static const struct route {
+	const char *pattern;
+	enum method method;
+	handler *handle;
+} routes[] = {
+	{ "/", M_GET, page_home },
+	{ "/products", M_GET, page_products },
+	{ "/products/{id}", M_GET, page_product },
+	{ "/api/products/{id}", M_GET, api_product_get },
+	{ "/api/products/{id}", M_PUT, api_product_put },
+	{ "/api/products", M_GET, api_product_list },
+	{ "/api/products/{id}/stock", M_GET, api_product_stock },
+	{ "/flash-sale/{id}", M_GET, page_sale },
+	{ "/static/{name}", M_GET, file_static },
+	{ "/media/{name}", M_GET, file_media },
+	{ "/robots.txt", M_GET, page_robots },
+	{ "/sitemap.xml", M_GET, page_sitemap },
+	{ "/sitemap-{name}", M_GET, page_sitemap_part },
+	{ "/healthz", M_GET, api_healthz },
+	{ "/readyz", M_GET, api_readyz },
+	{ "/metrics", M_GET, api_metrics },
+	{ "/api/openapi.json", M_GET, api_openapi },
+};
+
+enum { ROUTES = sizeof routes / sizeof *routes };
+
+/* An id as it is written: no sign, no leading zero, so that each page has one
+ * address. */
+static size_t
+match_id(const char *path, int64_t *id)
+{
+	size_t n = strspn(path, "0123456789");
+
+	if (n == 0 || *path == '0' ||
+	    !text_int((struct span){ path, n }, 1, INT64_MAX, id))
+		return 0;
+	return n;
+}
+
+bool
+route_match(const char *pattern, const char *path, struct match *m)
+{
+	while (*pattern != '\0') {
+		if (strcmp(pattern, "{name}") == 0) {
+			m->name = path;
+			return *path != '\0';
+		}
+		if (strncmp(pattern, "{id}", 4) == 0) {
+			size_t n = match_id(path, &m->id);
+
+			if (n == 0)
+				return false;
+			pattern += 4;
+			path += n;
+		} else if (*pattern++ != *path++) {
+			return false;
+		}
+	}
+	return *path == '\0';
+}
+
+/* "GET, HEAD, OPTIONS" for the pattern that a path matches. */
+static const char *
+allowed(const char *path, struct arena *arena)
+{
+	const char *list = "";
+	struct match m = { 0 };
+
+	for (int i = 0; i < ROUTES; i++) {
+		if (!route_match(routes[i].pattern, path, &m))
+			continue;
+		list = arena_printf(arena, "%s%s%s, ", list,
+		    method_name(routes[i].method),
+		    routes[i].method == M_GET ? ", HEAD" : "");
+	}
+	return *list == '\0'
+	    ? NULL
+	    : arena_printf(arena, "Allow: %sOPTIONS", list);
+}
+
+static const struct route *
+find(const struct request *rq, struct match *m)
+{
+	enum method method = rq->method == M_HEAD ? M_GET : rq->method;
+
+	for (int i = 0; i < ROUTES; i++) {
+		if (routes[i].method == method &&
+		    route_match(routes[i].pattern, rq->path, m))
+			return &routes[i];
+	}
+	return NULL;
+}
+
+/* ---- errors */
+
+static const struct {
+	const char *code;
+	int status;
+} statuses[] = {
+	{ "invalid_field", 422 },
+	{ "invalid_json", 400 },
+	{ "method_not_allowed", 405 },
+	{ "sku_taken", 409 },
+	{ "unauthorized", 401 },
+	{ "unsupported_media_type", 415 },
+	{ "version_conflict", 412 },
+};
+
+int
+route_status(enum rc rc, const char *code)
+{
+	for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
+		if (strcmp(statuses[i].code, code) == 0)
+			return statuses[i].status;
+	}
+	switch (rc) {
+	case RC_NONE:
+		return 404;
+	case RC_REFUSED:
+	case RC_INVALID:
+		return 400;
+	case RC_RETRY:
+		return 503;
+	case RC_OK:
+	case RC_FAIL:
+		break;
+	}
+	return 500;
+}
+
+/* What is wrong inside is for the log; a stranger gets these words. */
+static const char *
+public_words(int status, const struct err *e)
+{
+	if (status == 503)
+		return "The shop is very busy or being looked after; please "
+		       "try again in a moment";
+	if (status >= 500)
+		return "Something went wrong on our side";
+	return e->msg;
+}
+
+static bool
+wants_json(const struct request *rq)
+{
+	return strncmp(rq->path, "/api/", 5) == 0 ||
+	    strcmp(rq->path, "/healthz") == 0 ||
+	    strcmp(rq->path, "/readyz") == 0 ||
+	    strcmp(rq->path, "/metrics") == 0;
+}
+
+static void
+error_body(struct app *app, const struct request *rq, struct response *rs,
+    const char *code, const char *words)
+{
+	struct strbuf sb;
+
+	strbuf_init(&sb, 4096);
+	if (wants_json(rq)) {
+		strbuf_adds(&sb, "{\"error\":\"");
+		strbuf_add_json(&sb, words, strlen(words));
+		strbuf_adds(&sb, "\",\"code\":\"");
+		strbuf_add_json(&sb, code, strlen(code));
+		strbuf_adds(&sb, "\"}");
+		rs->type = TYPE_JSON;
+	} else {
+		page_error_render(app->pages, rs->status,
+		    rs->status >= 500 ? rq->id : NULL, &sb);
+		rs->type = TYPE_HTML;
+	}
+	rs->body =
+	    (struct span){ arena_memdup(rq->arena, sb.s, sb.len), sb.len };
+	strbuf_release(&sb);
+}
+
+/* "Not found" is public and the same for everybody: the edge may keep it for a
+ * moment, so that a wrong link in a newsletter costs nothing. */
+static void
+answer_error(struct app *app, struct request *rq, struct response *rs,
+    int status, const char *code, const char *words)
+{
+	rs->status = status;
+	rs->etag = NULL;
+	rs->encoding = NULL;
+	rs->vary_encoding = false;
+	rs->cache = NULL;
+	if (status == 404 && (rq->method == M_GET || rq->method == M_HEAD))
+		rs->cache = "public, max-age=0, s-maxage=10";
+	if (status == 503)
+		rs->extra[rs->n_extra++] = "Retry-After: 2";
+	error_body(app, rq, rs, code, words);
+}
+
+static void
+fail(struct app *app, struct request *rq, struct response *rs, enum rc rc,
+    const struct err *e)
+{
+	const char *code = e->code[0] == '\0'
+	    ? rc == RC_NONE ? "not_found" : "internal_error"
+	    : e->code;
+	int status = route_status(rc, code);
+	const char *words =
+	    e->msg[0] == '\0' ? "No such thing" : public_words(status, e);
+
+	if (status >= 500)
+		log_at(status == 503 ? LL_WARN : LL_ERROR, "request_failed",
+		    LOG_I("status", status), LOG_S("code", code),
+		    LOG_S("error", e->msg), LOG_S("path", rq->path));
+	if (rc == RC_FAIL)
+		code = "internal_error";
+	answer_error(app, rq, rs, status, code, words);
+}
+
+/* ---- the answer to any request */
+
+/* The same on every answer, and what browsers need to know of HTML. */
+static void
+add_security(const struct app *app, struct response *rs)
+{
+	rs->extra[rs->n_extra++] = "X-Content-Type-Options: nosniff";
+	rs->extra[rs->n_extra++] =
+	    "Referrer-Policy: strict-origin-when-cross-origin";
+	if (rs->type != NULL && strcmp(rs->type, TYPE_HTML) == 0)
+		rs->extra[rs->n_extra++] = app->csp;
+	else if (rs->type != NULL && strncmp(rs->type, "image/svg", 9) == 0)
+		rs->extra[rs->n_extra++] =
+		    "Content-Security-Policy: default-src 'none'; "
+		    "style-src 'unsafe-inline'; sandbox";
+}
+
+static void
+dispatch(struct app *app, struct request *rq, struct response *rs)
+{
+	struct err e = ERR_INIT;
+	struct match m = { 0 };
+	const struct route *route = find(rq, &m);
+
+	if (route == NULL) {
+		const char *allow = allowed(rq->path, rq->arena);
+
+		if (allow == NULL) {
+			answer_error(app, rq, rs, 404, "not_found",
+			    "No such page");
+			return;
+		}
+		rs->extra[rs->n_extra++] = allow;
+		if (rq->method == M_OPTIONS)
+			rs->status = 204;
+		else
+			answer_error(app, rq, rs, 405, "method_not_allowed",
+			    "This address takes other methods; see Allow");
+		return;
+	}
+	enum rc rc = route->handle(app, rq, &m, rs, &e);
+
+	if (rc != RC_OK)
+		fail(app, rq, rs, rc, &e);
+}
+
+void
+route_handle(struct app *app, struct request *rq, struct response *rs)
+{
+	log_set_request(rq->id);
+	if (rq->bad.status != 0)
+		answer_error(app, rq, rs, rq->bad.status, rq->bad.code,
+		    rq->bad.msg);
+	else
+		dispatch(app, rq, rs);
+	add_security(app, rs);
+	log_set_request(NULL);
+}

@@ -1,0 +1,26 @@
+/*
+ * route - from a request to its handler, and from an error to its answer.
+ */
+#ifndef FCGI_APP_ROUTE_H
+#define FCGI_APP_ROUTE_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct app;
+struct match;
+struct request;
+struct response;
+
+/* Fills the response, whatever happens. */
+void route_handle(
+    struct app *app, struct request *rq, struct response *rs);
+
+/* Does a path match "/products/{id}" and the like? Fills *m. */
+bool route_match(const char *pattern, const char *path, struct match *m);
+
+/* The HTTP status of an error: by code, else by rc. */
+int route_status(enum rc rc, const char *code);
+
+#endif
