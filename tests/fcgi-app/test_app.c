@@ -1,0 +1,217 @@
+#include "config.h"
+
+#include <check.h>
+#include <sodium.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/form.h"
+#include "fcgi-app/app_int.h"
+#include "fcgi-app/pack.h"
+#include "fcgi-app/query.h"
+#include "fcgi-app/route.h"
+#include "shop/catalog.h"
+
+static struct arena *arena;
+
+static void
+setup(void)
+{
+	ck_assert_int_ge(sodium_init(), 0);
+	arena = arena_new();
+}
+
+static void
+teardown(void)
+{
+	arena_free(arena);
+}
+
+static const struct {
+	const char *pattern, *path;
+	int ok;
+	int64_t id;
+} matches[] = {
+	{ "/", "/", 1, 0 },
+	{ "/", "/x", 0, 0 },
+	{ "/products", "/products/", 0, 0 },
+	{ "/products/{id}", "/products/42", 1, 42 },
+	{ "/products/{id}", "/products/042", 0, 0 },
+	{ "/products/{id}", "/products/0", 0, 0 },
+	{ "/products/{id}", "/products/-1", 0, 0 },
+	{ "/products/{id}", "/products/42x", 0, 0 },
+	{ "/products/{id}", "/products/", 0, 0 },
+	{ "/products/{id}", "/products/99999999999999999999", 0, 0 },
+	{ "/api/products/{id}/stock", "/api/products/7/stock", 1, 7 },
+	{ "/api/products/{id}/stock", "/api/products/7", 0, 7 },
+	{ "/static/{name}", "/static/a.b.css", 1, 0 },
+	{ "/static/{name}", "/static/", 0, 0 },
+};
+
+START_TEST(a_path_has_one_route)
+{
+	struct match m = { 0 };
+
+	ck_assert_int_eq(
+	    route_match(matches[_i].pattern, matches[_i].path, &m),
+	    matches[_i].ok);
+	if (matches[_i].ok)
+		ck_assert_int_eq(m.id, matches[_i].id);
+}
+END_TEST
+
+START_TEST(an_error_has_the_status_of_its_code)
+{
+	ck_assert_int_eq(route_status(RC_INVALID, "invalid_field"), 422);
+	ck_assert_int_eq(route_status(RC_INVALID, "invalid_limit"), 400);
+	ck_assert_int_eq(route_status(RC_REFUSED, "version_conflict"), 412);
+	ck_assert_int_eq(route_status(RC_REFUSED, "sold_out"), 400);
+	ck_assert_int_eq(route_status(RC_NONE, ""), 404);
+	ck_assert_int_eq(route_status(RC_RETRY, "pg_down"), 503);
+	ck_assert_int_eq(route_status(RC_FAIL, "x"), 500);
+}
+END_TEST
+
+START_TEST(a_packed_answer_reads_back_in_every_encoding)
+{
+	char text[4000];
+	struct pack pack;
+	struct err e;
+
+	for (size_t i = 0; i < sizeof text; i++)
+		text[i] = (char)('a' + i % 7);
+	struct span body = { text, sizeof text };
+	struct span packed = pack_make(body, "17", "Link: <x>", arena);
+
+	ck_assert_int_eq(pack_read(packed, &pack, &e), RC_OK);
+	ck_assert(span_eq(pack.body[ENC_IDENTITY], body));
+	ck_assert_str_eq(pack.extra, "Link: <x>");
+	ck_assert_int_eq(strncmp(pack.tag, "17.", 3), 0);
+	ck_assert_str_eq(pack.tag, pack_tag(body, "17", arena));
+	ck_assert_uint_gt(pack.body[ENC_GZIP].n, 0);
+	ck_assert_int_eq((unsigned char)pack.body[ENC_GZIP].p[0], 0x1f);
+	for (size_t cut = 0; cut < packed.n; cut += 7) {
+		struct span part = { packed.p, cut };
+
+		ck_assert_int_eq(pack_read(part, &pack, &e), RC_FAIL);
+	}
+}
+END_TEST
+
+static const struct {
+	const char *accept;
+	enum encoding want;
+} accepts[] = {
+	{ NULL, ENC_IDENTITY },
+	{ "", ENC_IDENTITY },
+	{ "gzip", ENC_GZIP },
+	{ "GZIP", ENC_GZIP },
+	{ "gzip;q=0", ENC_IDENTITY },
+	{ "gzip; q=0.000, identity", ENC_IDENTITY },
+	{ "gzip;q=0.1", ENC_GZIP },
+	{ "deflate, gzip", ENC_GZIP },
+	{ "xgzip", ENC_IDENTITY },
+#ifdef HAVE_BROTLI
+	{ "br", ENC_BR },
+	{ "gzip, deflate, br", ENC_BR },
+	{ "br;q=0, gzip", ENC_GZIP },
+#endif
+};
+
+START_TEST(the_client_gets_what_it_takes)
+{
+	struct pack pack = { .body = { { "x", 1 }, { "y", 1 }, { "z", 1 } } };
+
+	ck_assert_int_eq(
+	    pack_choose(&pack, accepts[_i].accept), accepts[_i].want);
+}
+END_TEST
+
+static const struct {
+	const char *header;
+	int same;
+} conditions[] = {
+	{ "HTTP_IF_NONE_MATCH=\"a.1\"", 1 },
+	{ "HTTP_IF_NONE_MATCH=W/\"a.1\"", 1 },
+	{ "HTTP_IF_NONE_MATCH=\"b\", \"a.1\"", 1 },
+	{ "HTTP_IF_NONE_MATCH=\"b\",\"a.1\",\"c\"", 1 },
+	{ "HTTP_IF_NONE_MATCH=*", 1 },
+	{ "HTTP_IF_NONE_MATCH=\"a.12\"", 0 },
+	{ "HTTP_IF_NONE_MATCH=a.1", 0 },
+	{ "HTTP_IF_NONE_MATCH=\"x, \"a.1\"", 0 },
+	{ "HTTP_IF_NONE_MATCH=", 0 },
+	{ "HTTP_OTHER=1", 0 },
+};
+
+START_TEST(an_entity_tag_is_compared_weakly)
+{
+	const char *params[] = { conditions[_i].header, NULL };
+	struct request rq = { .arena = arena, .method = M_GET,
+		.params = params };
+
+	ck_assert_int_eq(
+	    not_modified(&rq, "\"a.1\""), conditions[_i].same);
+}
+END_TEST
+
+static struct catalog_query query;
+
+static enum rc
+parse(const char *q, const char *limit)
+{
+	struct field f[] = { { "q", q }, { "limit", limit } };
+	struct request rq = { .arena = arena,
+		.query = { .n = limit == NULL ? 1 : 2, .f = f } };
+	struct err e;
+
+	return query_parse(&rq, &query, &e);
+}
+
+START_TEST(a_query_is_bounded_and_has_one_key)
+{
+	ck_assert_int_eq(parse("  red \t mug ", NULL), RC_OK);
+	ck_assert_str_eq(query.q, "red mug");
+	ck_assert_int_eq(query.limit, QUERY_LIMIT);
+	ck_assert_str_eq(query_key(arena, "page:/products", &query),
+	    "page:/products?q=red%20mug&after=&limit=24");
+	ck_assert_int_eq(parse("{a}", "100"), RC_OK);
+	ck_assert_ptr_null(
+	    strpbrk(query_key(arena, "page:/products", &query), "{}"));
+	ck_assert_int_eq(parse("x", "101"), RC_INVALID);
+	ck_assert_int_eq(parse("x", "0"), RC_INVALID);
+	ck_assert_int_eq(parse("x", "1e3"), RC_INVALID);
+	char *large = arena_alloc(arena, QUERY_MAX_WORDS + 2);
+
+	memset(large, 'x', QUERY_MAX_WORDS + 1);
+	large[QUERY_MAX_WORDS + 1] = '\0';
+	ck_assert_int_eq(parse(large, NULL), RC_INVALID);
+}
+END_TEST
+
+#define N(a) (int)(sizeof(a) / sizeof *(a))
+
+int
+main(void)
+{
+	Suite *s = suite_create("app");
+	TCase *tc = tcase_create("app");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, a_path_has_one_route, 0, N(matches));
+	tcase_add_test(tc, an_error_has_the_status_of_its_code);
+	tcase_add_test(tc, a_packed_answer_reads_back_in_every_encoding);
+	tcase_add_loop_test(
+	    tc, the_client_gets_what_it_takes, 0, N(accepts));
+	tcase_add_loop_test(
+	    tc, an_entity_tag_is_compared_weakly, 0, N(conditions));
+	tcase_add_test(tc, a_query_is_bounded_and_has_one_key);
+	suite_add_tcase(s, tc);
+	SRunner *sr = srunner_create(s);
+
+	srunner_run_all(sr, CK_ENV);
+	int failed = srunner_ntests_failed(sr);
+
+	srunner_free(sr);
+	return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
+}
