@@ -42,6 +42,7 @@ api_product_get(struct app *app, struct request *rq, const struct match *m,
 		.cache = app->product_cache,
 		.tags = arena_printf(
 		    rq->arena, "product-%lld", (long long)m->id),
+		.missing = "product_not_found",
 		.make = make_product,
 		.arg = &m->id };
 

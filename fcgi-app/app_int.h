@@ -85,6 +85,7 @@ struct public {
 	const char *type;  /* Content-Type */
 	const char *cache; /* Cache-Control when it may be stored */
 	const char *tags;  /* of outer caches: "product-42", "catalog" */
+	const char *missing; /* the code of RC_NONE; NULL: "not_found" */
 	make *make;
 	const void *arg;
 };

@@ -128,6 +128,7 @@ page_product(struct app *app, struct request *rq, const struct match *m,
 		.cache = app->product_page_cache,
 		.tags = arena_printf(
 		    rq->arena, "product-%lld", (long long)m->id),
+		.missing = "product_not_found",
 		.make = make_product,
 		.arg = &m->id },
 	    rs, e);
@@ -162,6 +163,7 @@ page_sale(struct app *app, struct request *rq, const struct match *m,
 		.cache = app->sale_cache,
 		.tags =
 		    arena_printf(rq->arena, "sale-%lld", (long long)m->id),
+		.missing = "sale_not_found",
 		.make = make_sale,
 		.arg = &m->id },
 	    rs, e);

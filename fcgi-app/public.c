@@ -74,6 +74,14 @@ add_tags(struct response *rs, struct arena *arena, const char *tags)
 	response_header(rs, arena, "Surrogate-Key", tags);
 }
 
+/* A negative entry remembers no words. */
+static enum rc
+missing(const struct public *p, struct err *e)
+{
+	return err_set(e, RC_NONE,
+	    p->missing == NULL ? "not_found" : p->missing, "No such thing");
+}
+
 /* [cache] pages = no: made at every request, kept nowhere. */
 static enum rc
 make_now(struct app *app, struct request *rq, const struct public *p,
@@ -83,8 +91,8 @@ make_now(struct app *app, struct request *rq, const struct public *p,
 	enum rc rc =
 	    p->make(app, p->arg, PG_REPLICA, rq->arena, &made, e);
 
-	if (rc == RC_OK && made.none)
-		rc = RC_NONE;
+	if (rc == RC_NONE || (rc == RC_OK && made.none))
+		return missing(p, e);
 	if (rc != RC_OK)
 		return rc;
 	rs->status = 200;
@@ -111,9 +119,7 @@ public_answer(struct app *app, struct request *rq, const struct public *p,
 		rc = cache_get(app->shop->cache, kind, p->key, fill, &f,
 		    rq->arena, &entry, e);
 		if (rc != RC_OK)
-			return rc;
-	} else if (entry.body.p == NULL) {
-		return RC_NONE; /* a negative entry */
+			return rc == RC_NONE ? missing(p, e) : rc;
 	}
 	if ((rc = pack_read(entry.body, &pack, e)) != RC_OK)
 		return rc;
