@@ -19,6 +19,14 @@
  * middle (between GET and putting in), the message would find nothing to drop
  * and the old copy would stay.
  *
+ * What is made of other records (a page of a product's) is right for a reason
+ *of its own: who invalidates names the records first and the page after them. A
+ * page's fill that was not revoked took its lease after that, so its records
+ * are read as they are now, provided that they come from Redis: a local copy
+ *may be older, its message is not handled yet. So within a fetch no local copy
+ *is used; and what it makes is kept no longer than what it was made of, not at
+ * all where that may not be kept.
+ *
  * Which database node: a replica only where the key's (and its generation's)
  * least position is known to be replayed. No marker means that none was
  * written for marker_s, but only in a Redis that is older than that.
@@ -61,6 +69,7 @@ struct cache {
 	struct cache_opts opts;
 	struct local local;
 	struct local_copy *last; /* what the last get or peek gave, or NULL */
+	struct get *filling;     /* whose fetch we are in, or NULL */
 	struct orphan *orphans;
 	bool trusted;
 	char run_id[64];      /* the Redis that we knew last */
@@ -89,6 +98,10 @@ struct get {
 	struct cache_entry *out;
 	struct err *e;
 	char token[33];
+
+	/* what the fetch was made of: other gets within it */
+	bool parts_storable;
+	int64_t parts_left_ms;
 
 	/* what the last look found */
 	enum look look;
@@ -155,7 +168,7 @@ copy_look(struct cache *cache, const char *key, int64_t now_ms)
 {
 	struct local_copy *copy;
 
-	if (!cache->trusted)
+	if (!cache->trusted || cache->filling != NULL)
 		return NULL;
 	copy = local_find(&cache->local, span_of(key));
 	if (copy == NULL || !local_trusted(&cache->local, copy, now_ms))
@@ -591,10 +604,41 @@ release(struct get *get, int64_t ms)
 	    &key, 2, args, get->arena, &r, &ignored);
 }
 
+/* Fetch, and watch what it is made of. */
+static enum rc
+fetch_parts(struct get *get, enum pg_node node, struct cache_fill *fill)
+{
+	struct get *outer = get->cache->filling;
+	enum rc rc;
+
+	*fill = (struct cache_fill){ .arena = get->arena };
+	get->parts_storable = true;
+	get->parts_left_ms = INT64_MAX;
+	get->cache->filling = get;
+	rc = get->fetch(get->arg, node, fill, get->e);
+	get->cache->filling = outer;
+	return rc;
+}
+
+/* An answer has been given within the fetch of another get. */
+static void
+note_part(struct get *outer, const struct cache_entry *out)
+{
+	int64_t left_ms = (int64_t)out->fresh_left_s * 1000;
+
+	if (!out->storable)
+		outer->parts_storable = false;
+	/* Of stale parts: soon made anew, but not by every request. */
+	if (left_ms < 1000)
+		left_ms = 1000;
+	if (left_ms < outer->parts_left_ms)
+		outer->parts_left_ms = left_ms;
+}
+
 /* Lifetime in ms with jitter, so that what was filled together does not end
  * together: +-10 %, but a life that the fetch limited is never lengthened. */
 static int64_t
-fresh_ms_of(const struct cache_kind *kind, const struct cache_fill *fill)
+life_ms(const struct cache_kind *kind, const struct cache_fill *fill)
 {
 	int64_t ms = 1000 * (int64_t)(fill->none          ? kind->negative_s
 				      : fill->fresh_s > 0 ? fill->fresh_s
@@ -605,6 +649,14 @@ fresh_ms_of(const struct cache_kind *kind, const struct cache_fill *fill)
 		return ms - (int64_t)randombytes_uniform((uint32_t)tenth + 1);
 	return ms - tenth +
 	       (int64_t)randombytes_uniform((uint32_t)tenth * 2 + 1);
+}
+
+static int64_t
+fresh_ms_of(const struct get *get, const struct cache_fill *fill)
+{
+	int64_t ms = life_ms(get->kind, fill);
+
+	return ms < get->parts_left_ms ? ms : get->parts_left_ms;
 }
 
 enum filled { FILLED, FILL_LOST, FILL_OLD, FILL_UNKNOWN };
@@ -626,6 +678,10 @@ store(struct get *get, const struct cache_fill *fill, int64_t lsn,
 	struct err e = ERR_INIT;
 	int n = 1;
 
+	if (!get->parts_storable) {
+		release(get, 0);
+		return FILL_UNKNOWN;
+	}
 	if (get->kind->group != NULL)
 		calls[n++] = (struct call){ get->kind->group, NULL, 0, 3,
 			{ span_of("HGET"), span_of(get->kind->group),
@@ -670,26 +726,25 @@ static enum rc
 fill(struct get *get, bool early, bool *again)
 {
 	struct cache *cache = get->cache;
-	struct cache_fill made = { .arena = get->arena };
+	struct cache_fill made;
 	int64_t lsn, fresh_ms, began = clock_mono_ms();
 	enum pg_node node = choose_node(get, &lsn);
 	enum filled filled;
-	enum rc rc = get->fetch(get->arg, node, &made, get->e);
+	enum rc rc = fetch_parts(get, node, &made);
 
 	*again = false;
 	if (rc != RC_OK)
 		return fill_failed(get, rc, early);
 	cache->stats.fills++;
-	fresh_ms = fresh_ms_of(get->kind, &made);
+	fresh_ms = fresh_ms_of(get, &made);
 	filled = store(get, &made, lsn, fresh_ms, clock_mono_ms() - began);
 	if (filled == FILL_OLD) {
 		/* Below the least position though we looked: no lease was
 		 * revoked, so it is still ours, for the primary's answer. */
-		made = (struct cache_fill){ .arena = get->arena };
-		rc = get->fetch(get->arg, PG_PRIMARY, &made, get->e);
+		rc = fetch_parts(get, PG_PRIMARY, &made);
 		if (rc != RC_OK)
 			return fill_failed(get, rc, early);
-		fresh_ms = fresh_ms_of(get->kind, &made);
+		fresh_ms = fresh_ms_of(get, &made);
 		filled = store(
 		    get, &made, LSN_PRIMARY, fresh_ms, clock_mono_ms() - began);
 	}
@@ -780,6 +835,7 @@ cache_get(struct cache *cache, const struct cache_kind *kind, const char *key,
 		.e = e };
 	int64_t now_ms = local_now_ms();
 	struct local_copy *copy;
+	enum rc rc;
 
 	assert(strpbrk(key, "{}") == NULL);
 	free_orphans(cache);
@@ -797,7 +853,10 @@ cache_get(struct cache *cache, const struct cache_kind *kind, const char *key,
 	}
 	get.marker = arena_printf(arena, "{%s}:m", key);
 	text_random_id(get.token);
-	return get_remote(&get);
+	rc = get_remote(&get);
+	if (cache->filling != NULL && (rc == RC_OK || rc == RC_NONE))
+		note_part(cache->filling, out);
+	return rc;
 }
 
 /* ---- invalidation */

@@ -89,6 +89,11 @@ struct cache_entry {
 };
 
 /*
+ * A fetch may get other entries of the cache: what it makes of them is kept no
+ * longer than they are, and local copies are not used for it, so that with
+ * cache_invalidate() naming the parts before what is made of them nothing is
+ * made of old ones.
+ *
  * key: see above. RC_NONE: no such thing (a negative entry counts).
  * RC_RETRY "cache_busy": somebody fills, there is nothing stale, and the wait
  * is over. Otherwise what fetch returned.
@@ -115,7 +120,8 @@ bool cache_peek(struct cache *cache, const struct cache_kind *kind,
  * End the life of a key, everywhere, at once: delete the record, revoke the
  * lease, leave lsn as the least version, tell every process
  * (`cache:invalidate` {"key": key}). Safe to repeat. The caller has committed
- * the change; lsn: pg_position(PG_PRIMARY) after that.
+ * the change; lsn: pg_position(PG_PRIMARY) after that. keys: in order, what
+ * others are made of first.
  * Keys that begin with "gen:" are generations: bumped instead.
  */
 enum rc cache_invalidate(struct cache *cache, int n, const char *const keys[],

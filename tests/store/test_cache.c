@@ -319,6 +319,90 @@ START_TEST(the_least_version_outlives_the_record)
 }
 END_TEST
 
+/* ---- what is made of other records */
+
+static enum rc
+fetch_page(
+    void *arg, enum pg_node node, struct cache_fill *fill, struct err *err)
+{
+	struct cache_entry part;
+	enum rc rc;
+
+	(void)node;
+	rc =
+	    cache_get(cache, arg, "part", fetch, NULL, fill->arena, &part, err);
+	if (rc != RC_OK)
+		return rc;
+	fill->body = span_of(arena_printf(
+	    fill->arena, "page of %.*s", (int)part.body.n, part.body.p));
+	return RC_OK;
+}
+
+static enum rc
+get_page(const struct cache_kind *part)
+{
+	return cache_get(cache, &page, "made", fetch_page,
+	    (void *)(uintptr_t)part, arena, &out, &e);
+}
+
+START_TEST(nothing_is_made_of_an_old_local_copy)
+{
+	const char *keys[] = { "part", "made" };
+
+	cache_trust_local(cache, true);
+	ck_assert_int_eq(get_page(&page), RC_OK);
+	ASSERT_BODY("page of v1");
+	ck_assert_int_eq(get(cache, &page, "part"), RC_OK);
+	ck_assert(cache_peek(cache, &page, "part", &out));
+	truth->version = 2;
+	ck_assert_int_eq(cache_invalidate(other, 2, keys, 0, arena, &e), RC_OK);
+	/* The message of "made" is handled, that of "part" is not yet. */
+	cache_dropped(cache, span_of("made"));
+	ck_assert(cache_peek(cache, &page, "part", &out));
+	ASSERT_BODY("v1");
+	ck_assert_int_eq(get_page(&page), RC_OK);
+	ASSERT_BODY("page of v2");
+}
+END_TEST
+
+START_TEST(what_is_made_lives_no_longer_than_its_parts)
+{
+	ck_assert_int_eq(get(cache, &brief, "part"), RC_OK);
+	ck_assert_int_eq(get_page(&brief), RC_OK);
+	ck_assert(out.storable);
+	ck_assert_int_le(out.fresh_left_s, 1);
+	clock_sleep_ms(1150);
+	truth->version = 2;
+	ck_assert_int_eq(get_page(&brief), RC_OK);
+	ASSERT_BODY("page of v2");
+}
+END_TEST
+
+START_TEST(what_is_made_of_what_may_not_be_kept_is_not_kept)
+{
+	struct redis_reply r;
+
+	race_key = "part";
+	truth->meanwhile = change_always;
+	ck_assert_int_eq(get_page(&page), RC_OK);
+	ck_assert(!out.storable);
+	REDIS(&r, "EXISTS", "made");
+	ck_assert_int_eq(redis_num(&r, 1), 0);
+	truth->meanwhile = NULL;
+	ck_assert_int_eq(get_page(&page), RC_OK);
+	ck_assert(out.storable);
+	ASSERT_BODY("page of v4");
+	/* A fill that had to be tried again is as good as any. */
+	truth->fetches = 0;
+	truth->meanwhile = change_at_first;
+	invalidate(other, "part");
+	invalidate(other, "made");
+	ck_assert_int_eq(get_page(&page), RC_OK);
+	ck_assert(out.storable);
+	ASSERT_BODY("page of v5");
+}
+END_TEST
+
 /* ---- crowds */
 
 /* Forks n clients that ask for the key `times` times; how many did not get
@@ -950,6 +1034,9 @@ main(void)
 	tcase_add_test(tc, a_generation_that_ends_during_a_fetch_ends_the_fill);
 	tcase_add_test(tc, a_filler_that_lost_its_lease_does_not_overwrite);
 	tcase_add_test(tc, the_least_version_outlives_the_record);
+	tcase_add_test(tc, nothing_is_made_of_an_old_local_copy);
+	tcase_add_test(tc, what_is_made_lives_no_longer_than_its_parts);
+	tcase_add_test(tc, what_is_made_of_what_may_not_be_kept_is_not_kept);
 	tcase_add_test(tc, a_crowd_is_served_by_one_fill);
 	tcase_add_test(tc, a_crowd_gets_the_stale_copy_while_one_refills);
 	tcase_add_test(tc, waiting_for_a_filler_ends);
