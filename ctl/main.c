@@ -26,10 +26,13 @@
 const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	token_cmds,
+	sale_cmds,
+	cache_cmds,
 	doctor_cmds,
 	conf_cmds,
 	assets_cmds,
 	help_cmds,
+	debug_cmds,
 	NULL,
 };
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "shop/shop.h"
 #include "store/pg.h"
 #include "store/redis.h"
 
@@ -48,11 +49,26 @@ ctl_redis(struct ctl *ctl, struct redis **out, struct err *e)
 	return RC_OK;
 }
 
+enum rc
+ctl_shop(struct ctl *ctl, struct shop **out, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	if (ctl->shop == NULL)
+		rc = shop_open(ctl->conf, "soukctl", NULL, &ctl->shop, e);
+	if (rc == RC_INVALID) /* the configuration, not what was asked */
+		rc = err_set(e, RC_FAIL, e->code, "%s", e->msg);
+	*out = ctl->shop;
+	return rc;
+}
+
 void
 ctl_close(struct ctl *ctl)
 {
+	shop_close(ctl->shop);
 	pg_free(ctl->pg);
 	redis_free(ctl->redis);
 	ctl->pg = NULL;
 	ctl->redis = NULL;
+	ctl->shop = NULL;
 }
