@@ -6,9 +6,7 @@ it_souk_install
 it_start_pg
 it_start_redis
 it_ini
-it_souk_env soukctl migrate >/dev/null || it_bail "migrate"
-it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" >/dev/null ||
-	it_bail "import"
+it_sample
 it_start_nginx
 it_start_fcgi
 token=$(it_token)

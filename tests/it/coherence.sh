@@ -8,9 +8,7 @@ it_souk_install
 it_start_pg
 it_start_redis
 it_ini
-it_souk_env soukctl migrate >/dev/null 2>&1 || it_bail "migrate"
-it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" >/dev/null 2>&1 ||
-	it_bail "import"
+it_sample
 it_start_pg_replica 5s
 it_start_nginx
 it_start_fcgi
@@ -63,7 +61,7 @@ sleep 1.2
 it_ok "and stays" shows 'Left behind'
 
 # Children killed while they change the product, at random moments.
-children() { souk-fcgi --status --json | jq -r '.children[].pid'; }
+children() { souk-fcgi --status --json | jq -r '.processes[].pid'; }
 (
 	RANDOM=7
 	end=$((SECONDS + 8))

@@ -7,9 +7,7 @@ it_souk_install
 it_start_pg
 it_start_redis
 it_ini
-it_souk_env soukctl migrate >/dev/null 2>&1 || it_bail "migrate"
-it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" >/dev/null 2>&1 ||
-	it_bail "import"
+it_sample
 it_start_nginx
 it_start_fcgi postgres.query=1s postgres.connect=1s fcgi.request_deadline=20s
 ids=($(it_psql -c "SELECT id FROM product WHERE status = 'active' ORDER BY id"))

@@ -432,6 +432,15 @@ it_start_fcgi() {
 	it_wait_for 15 it_fcgi_is_up || it_bail "souk-fcgi did not start"
 }
 
+# it_sample: the schema and the sample catalogue (needs it_souk_install, it_ini)
+it_sample() {
+	it_souk_env soukctl migrate >"$IT/migrate.out" 2>&1 ||
+		it_bail "migrate: $(tail -n 5 "$IT/migrate.out")"
+	it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" \
+		>"$IT/import.out" 2>&1 ||
+		it_bail "import: $(tail -n 5 "$IT/import.out")"
+}
+
 # it_token: a fresh admin token
 it_token() { it_souk_env soukctl token create --role admin; }
 

@@ -8,9 +8,7 @@ it_souk_install
 it_start_pg
 it_start_redis
 it_ini
-it_souk_env soukctl migrate >/dev/null 2>&1 || it_bail "migrate"
-it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" >/dev/null 2>&1 ||
-	it_bail "import"
+it_sample
 it_start_nginx
 it_start_fcgi fcgi.children=4
 id=$(it_psql -c "SELECT min(id) FROM product WHERE status = 'active'")
@@ -45,9 +43,8 @@ it_ok "no answer but 2xx" sh -c "! grep -q Non-2xx '$IT/wrk'"
 it_ok "no connection cut" sh -c "! grep -q 'Socket errors' '$IT/wrk'"
 it_ok "the load was one" sh -c \
 	"test \$(sed -n 's/ *\\([0-9]*\\) requests in.*/\\1/p' '$IT/wrk') -gt 1000"
-generations() { souk-fcgi --status --json | jq '[.children[].generation] | unique | length'; }
 it_ok "in the end one generation is left" it_wait_for 15 sh -c \
-	"[ \"\$(souk-fcgi --status --json | jq '[.children[].generation] | unique | length')\" = 1 ]"
+	"[ \"\$(souk-fcgi --status --json | jq '[.processes[].generation] | unique | length')\" = 1 ]"
 
 # ---- a bad configuration
 cp "$IT/souk.ini" "$IT/good.ini"
@@ -80,11 +77,11 @@ cp "$IT/good.ini" "$IT/souk.ini"
 wrk -t1 -c8 -d4s --timeout 10s "$SOUK_URL/readyz" >"$IT/wrk2" 2>&1 &
 load=$!
 sleep 1
-kill -KILL "$(souk-fcgi --status --json | jq -r '.children[0].pid')"
+kill -KILL "$(souk-fcgi --status --json | jq -r '.processes[0].pid')"
 wait $load
 bad=$(sed -n 's/.*Non-2xx or 3xx responses: *//p' "$IT/wrk2")
 it_ok "kill -9 of a child costs one request at most (${bad:-0})" \
 	test "${bad:-0}" -le 1
 it_ok "and it is replaced" it_wait_for 5 sh -c \
-	"[ \"\$(souk-fcgi --status --json | jq '[.children[] | select(.state != \"dead\")] | length')\" -ge 4 ]"
+	"[ \"\$(souk-fcgi --status --json | jq '[.processes[] | select(.state != \"dead\")] | length')\" -ge 4 ]"
 it_summary
