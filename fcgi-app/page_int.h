@@ -4,8 +4,8 @@
  *
  * A page is made so: the record is parsed once, members are added in place
  * (prices as text, addresses, stars), and the templates read the record itself.
- * A member that a section asks for is always set, to false where there is
- * nothing: otherwise a list's item would show its parent's.
+ * A member that a section asks for is always set, to false or "" where there
+ * is nothing: otherwise a list's item would show its parent's.
  */
 #ifndef FCGI_APP_PAGE_INT_H
 #define FCGI_APP_PAGE_INT_H
@@ -105,7 +105,8 @@ void view_span(json_t *obj, const char *key, struct span s);
 void view_sb(json_t *obj, const char *key, struct strbuf *sb); /* resets sb */
 void view_bool(json_t *obj, const char *key, bool b);
 void view_num(json_t *obj, const char *key, int64_t n);
-/* Empty or missing: false, so that {{#key}} is skipped. */
+/* A text that may be missing: then "", which a section skips and a tag shows as
+ * nothing. */
 void view_optional(json_t *obj, const char *key);
 
 /* pattern by count: one for 1, else other; with {n}. */

@@ -118,10 +118,8 @@ view_num(json_t *obj, const char *key, int64_t n)
 void
 view_optional(json_t *obj, const char *key)
 {
-	const json_t *value = json_object_get(obj, key);
-
-	if (!json_is_string(value) || json_string_length(value) == 0)
-		view_bool(obj, key, false);
+	if (!json_is_string(json_object_get(obj, key)))
+		view_str(obj, key, "", 0);
 }
 
 void

@@ -416,6 +416,7 @@ START_TEST(list_has_cards_and_a_next_page)
 	ck_has(out.s, "href=\"https://souk.example/products\"");
 	ck_has_not(out.s, "noindex");
 	ck_has_not(out.s, "rel=\"first\"");
+	ck_has(out.s, "type=\"search\" value=\"\"");
 }
 END_TEST
 
