@@ -334,6 +334,7 @@ kill_slow(struct master *m, struct proc *p, int64_t ms)
 	    LOG_S("doing", s.doing.what));
 	scoreboard_master(m->board)->killed_deadline++;
 	p->told = true;
+	p->killed = true;
 	kill(p->pid, SIGKILL);
 }
 
@@ -346,18 +347,21 @@ check_clocks(struct master *m, int64_t now)
 		struct proc *p = &m->proc[i];
 		int64_t start;
 
-		if (p->pid == 0)
+		if (p->pid == 0 || p->killed)
 			continue;
 		if (p->kill_at != 0 && now >= p->kill_at) {
 			log_warn("drain_limit", LOG_I("pid", p->pid));
 			kill(p->pid, SIGKILL);
-			p->kill_at = 0;
+			p->killed = true;
+			continue;
 		}
 		if (p->slot == NULL)
 			continue;
 		if (!p->ready && !p->told && now - p->born_ms > START_MS) {
 			log_error("start_deadline", LOG_I("pid", p->pid));
 			kill(p->pid, SIGKILL);
+			p->killed = true;
+			continue;
 		}
 		start = p->slot->start_ms;
 		if (start != 0 && now - start > limit && !p->housekeeper &&

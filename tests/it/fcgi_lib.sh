@@ -25,6 +25,7 @@ conf() {
 # start [KEY=VALUE]...: a server of that configuration, ready
 start() {
 	conf "$@"
+	: >"$IT/fcgi.log"
 	it_spawn fcgi TERM "$STUB" -c "$CONF"
 	it_wait_for 10 is_ready 1 || it_bail "souk-fcgi did not start"
 }

@@ -41,7 +41,6 @@ it_ok "a second TERM does not" test $(($(now_ms) - t)) -lt 1000
 wait $slow
 
 # ---- dying
-: >"$IT/fcgi.log"
 start children=2
 victim=$(children | head -n 1)
 kill -KILL "$victim"
@@ -75,7 +74,6 @@ it_eq "and the first one goes on" "$(code "$SOCK" get /fixed)" 200
 it_stop fcgi
 
 # ---- deadlines
-: >"$IT/fcgi.log"
 start request_deadline=600ms children=2
 it_eq "a stuck request gets no answer" "$("$CLIENT" "$SOCK" get /stuck | wc -c)" 0
 it_ok "its child is killed, and the log says why" logged \
@@ -93,7 +91,6 @@ it_eq "nor kills anybody" "$(status 'slow requests')" 1
 it_stop fcgi
 
 # ---- recycling
-: >"$IT/fcgi.log"
 start max_requests=200 children=3
 out=$("$CLIENT" "$SOCK" kept 32 2 /fixed)
 it_match "max_requests: no request is lost, no connection closed" "$out" 'errors=0 closed=0'

@@ -141,5 +141,19 @@ it_ok "so is a missing one" it_wait_for 5 logged 'No such file'
 cp "$top_builddir/tests/it/stub-fcgi" "$STUB"
 it_ok "a good one takes over" hup 2
 it_eq "it is the new file" "$(readlink "/proc/$master/exe")" "$STUB"
+
+# The check was good, and then the configuration breaks: too late to go back.
+printf '#!/bin/sh\ncase $1 in -t) exit 0;; esac\nexec "%s" "$@"\n' \
+	"$top_builddir/tests/it/stub-fcgi" >"$STUB.sh"
+chmod 755 "$STUB.sh"
+mv "$STUB.sh" "$STUB"
+pids=$(children)
+echo "nonsense = 1" >>"$CONF"
+kill -HUP "$master"
+it_ok "a successor that cannot read its configuration" it_wait_for 5 logged event=conf
+it_match "leaves the old children to serve" "$("$CLIENT" "$SOCK" kept 8 0.5 /fixed)" 'errors=0 closed=0'
+conf
+it_ok "and goes on when it can" it_wait_for 5 is_ready 3
+it_eq "with children of its own" "$(children | grep -cFx "$pids")" 0
 it_stop fcgi
 it_summary

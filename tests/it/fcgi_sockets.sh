@@ -62,14 +62,12 @@ it_match "a connection a request" "$("$CLIENT" -n "$SOCK" kept 8 0.5 /bytes/1000
 it_eq "the queue's length is known" "$(status 'listen queue len')" 1024
 it_eq "a body far over the cap gets its answer" "$(code -B 20000000 "$SOCK" get /echo)" 413
 it_stop fcgi
-: >"$IT/fcgi.log"
 start listen=0.0.0.0:$port
 it_ok "a public address is warned about" logged event=listen_public
 it_stop fcgi
 SOCK=$IT/fcgi.sock
 
 # ---- the unix socket's permissions, and what is in its way
-: >"$IT/fcgi.log"
 start socket_mode=0640
 it_eq "socket_mode" "$(stat -c %a "$SOCK")" 640
 it_eq "the queue's length is known" "$(status 'listen queue len')" 1024
