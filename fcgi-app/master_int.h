@@ -22,6 +22,7 @@ struct proc {
 	bool housekeeper;
 	bool ready;
 	bool told; /* to drain, or killed */
+	bool killed; /* a process takes a moment to die */
 	int64_t born_ms;
 	int64_t kill_at; /* 0: not yet to be killed */
 };
