@@ -176,7 +176,7 @@ conn_linger(struct child *c, struct conn *k)
 static void
 conn_prepare(const struct child *c, int fd)
 {
-	int64_t ms = c->o->limits.request_deadline_ms / 2;
+	int64_t ms = c->o->limits.request_deadline_ms / 4;
 	struct timeval limit;
 	int on = 1;
 

@@ -287,6 +287,13 @@ serve_request(struct serve *serve, struct app *app, int fd)
 	if (FCGX_Accept_r(r) != 0) {
 		score_add(score, &score->n.broken, 1);
 		result = SERVE_CLOSED;
+	} else if (FCGX_GetError(r->in) != 0) {
+		/* Parameters cut short between two of them: to libfcgi that is
+		 * their end (ReadParams), and it would go on to the body. */
+		score_add(score, &score->n.broken, 1);
+		result = SERVE_CLOSE;
+		FCGX_Free(r, 0);
+		r->ipcFd = -1;
 	} else {
 		result = serve_accepted(serve, app, fd);
 		FCGX_Free(r, 0);
