@@ -231,6 +231,19 @@ product_reviews(const struct page_ctx *ctx, json_t *view)
 	}
 }
 
+/* The summary is the description's beginning as plain text. Beside the picture
+ * it stands only where the description has more to say. */
+static void
+product_lead(json_t *view)
+{
+	struct span summary = page_str(view, "summary");
+	struct span description = page_str(view, "description");
+
+	view_span(view, "lead",
+	    description.n > 2 * summary.n ? summary : (struct span){ 0 });
+	view_optional(view, "description");
+}
+
 static void
 product_head(const struct page_ctx *ctx, json_t *view)
 {
@@ -281,8 +294,7 @@ page_product_view(const struct page_ctx *ctx, struct span product, json_t **out,
 	view_sb(view, "jsonld", &sb);
 	strbuf_release(&sb);
 	product_reviews(ctx, view);
-	view_optional(view, "summary");
-	view_optional(view, "description");
+	product_lead(view);
 	*out = view;
 	return RC_OK;
 }
