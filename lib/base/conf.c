@@ -523,19 +523,51 @@ conf_dump(const struct conf *conf, struct strbuf *out)
 	}
 }
 
-/* Text as mdoc: a line must not begin with a control character. */
+/*
+ * One word of text as mdoc; at the start of a line it must not look like a
+ * macro.
+ */
+static void
+add_mdoc_word(struct strbuf *out, const char *s, size_t n)
+{
+	bool first = out->len == 0 || out->s[out->len - 1] == '\n';
+
+	if (first && (*s == '.' || *s == '\''))
+		strbuf_adds(out, "\\&");
+	for (size_t i = 0; i < n; i++) {
+		if (s[i] == '\\')
+			strbuf_adds(out, "\\e");
+		else if (s[i] == '-')
+			strbuf_adds(out, "\\-");
+		else
+			strbuf_addc(out, s[i]);
+	}
+}
+
+/* Text as mdoc wants it: short lines, each sentence on one of its own. */
 static void
 add_mdoc(struct strbuf *out, const char *s)
 {
-	if (*s == '.' || *s == '\'')
-		strbuf_adds(out, "\\&");
-	for (; *s != '\0'; s++) {
-		if (*s == '\\')
-			strbuf_adds(out, "\\e");
-		else if (*s == '-')
-			strbuf_adds(out, "\\-");
+	size_t line = 0;
+
+	while (*s != '\0') {
+		size_t n = strcspn(s, " ");
+		bool ends = n > 0 && s[n - 1] == '.';
+		size_t before = out->len;
+
+		add_mdoc_word(out, s, n);
+		line += out->len - before + 1;
+		s += n;
+		if (*s == ' ')
+			s++;
 		else
-			strbuf_addc(out, *s);
+			break;
+		if (ends || line + strcspn(s, " ") > 72) {
+			strbuf_addc(out, '\n');
+			line = 0;
+		} else {
+			strbuf_addc(out, ' ');
+		}
 	}
 }
 
@@ -548,7 +580,7 @@ conf_mdoc(const struct conf_row *rows, struct strbuf *out)
 		if (strcmp(section, row->section) != 0) {
 			if (*section != '\0')
 				strbuf_adds(out, ".El\n");
-			strbuf_addf(out, ".Ss [%s]\n.Bl -tag -width Ds\n",
+			strbuf_addf(out, ".Ss [%s]\\&\n.Bl -tag -width Ds\n",
 			    row->section);
 			section = row->section;
 		}
