@@ -9,17 +9,14 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "base/text.h"
 #include "shop/catalog_int.h"
-#include "shop/richtext.h"
+#include "shop/catalog_patch.h"
 #include "shop/shop.h"
 #include "store/invalidation.h"
 #include "store/pg.h"
 #include "store/redis.h"
 
-enum { MAX_VARIANTS = 1000, MAX_SALES = 100 };
-
-#define MAX_PRICE INT64_C(100000000000000)
+enum { MAX_SALES = 100 };
 
 static const struct pg_stmt product_lock = { "product_lock",
 	"SELECT version, status = 'active',"
@@ -60,203 +57,10 @@ static const struct pg_stmt product_sales = { "product_sales",
 	" ORDER BY s.id DESC LIMIT 100",
 	1 };
 
-/* ---- checking the body */
-
-struct patch {
-	const json_t *tree; /* borrowed by all strings below */
-	const char *title, *vendor, *type, *status;
-	const char *seo_title, *seo_description;
-	const char *description, *summary; /* in the arena */
-	const char *tags;                  /* JSON, in the arena */
-	const json_t *variants;            /* an array, or NULL */
-	bool stock_only; /* nothing but stock is touched */
-};
-
-static enum rc
-bad_field(struct err *e, const char *name, const char *want)
-{
-	return err_set(
-	    e, RC_INVALID, "invalid_field", "%s: must be %s", name, want);
-}
-
-/* A string member of at most max characters; absent: *out stays. */
-static enum rc
-take_string(const json_t *tree, const char *name, size_t min, size_t max,
-    const char **out, struct err *e)
-{
-	const json_t *v = json_object_get(tree, name);
-
-	if (v == NULL)
-		return RC_OK;
-	const char *s = json_string_value(v);
-	size_t chars = 0;
-
-	if (s == NULL)
-		return bad_field(e, name, "a string");
-	if (strlen(s) != json_string_length(v))
-		return bad_field(e, name, "text without NUL");
-	for (const char *p = s; *p != '\0'; p++)
-		chars += ((unsigned char)*p & 0xc0) != 0x80;
-	if (chars < min || chars > max)
-		return err_set(e, RC_INVALID, "invalid_field",
-		    "%s: must have %zu to %zu characters", name, min, max);
-	*out = s;
-	return RC_OK;
-}
-
-static enum rc
-take_status(struct patch *p, struct err *e)
-{
-	enum rc rc = take_string(p->tree, "status", 0, 20, &p->status, e);
-
-	if (rc != RC_OK || p->status == NULL ||
-	    strcmp(p->status, "active") == 0 ||
-	    strcmp(p->status, "draft") == 0 ||
-	    strcmp(p->status, "archived") == 0)
-		return rc;
-	return bad_field(e, "status", "active, draft or archived");
-}
-
-static enum rc
-take_tags(struct patch *p, struct arena *arena, struct err *e)
-{
-	const json_t *tags = json_object_get(p->tree, "tags"), *tag;
-	size_t i;
-
-	if (tags == NULL)
-		return RC_OK;
-	if (!json_is_array(tags) || json_array_size(tags) > 250)
-		return bad_field(e, "tags", "an array of at most 250 strings");
-	json_array_foreach (tags, i, tag) {
-		const char *s = json_string_value(tag);
-
-		if (s == NULL || *s == '\0' || strlen(s) > 255 ||
-		    strlen(s) != json_string_length(tag))
-			return bad_field(e, "tags",
-			    "an array of strings of 1 to 255 bytes");
-	}
-	p->tags = catalog_dump(json_incref((json_t *)(uintptr_t)tags), arena).p;
-	return RC_OK;
-}
-
-static enum rc
-take_description(struct patch *p, struct arena *arena, struct err *e)
-{
-	const char *raw = NULL;
-	enum rc rc =
-	    take_string(p->tree, "description", 0, 200000, &raw, e);
-
-	if (rc != RC_OK || raw == NULL)
-		return rc;
-	return richtext_clean(
-	    span_of(raw), arena, &p->description, &p->summary, e);
-}
-
-/* A whole number within bounds; null allowed where nullable. */
-static enum rc
-check_number(const json_t *v, const char *name, int64_t max, bool nullable,
-    struct err *e)
-{
-	if (v == NULL || (nullable && json_is_null(v)))
-		return RC_OK;
-	if (!json_is_integer(v) || json_integer_value(v) < 0 ||
-	    json_integer_value(v) > max)
-		return err_set(e, RC_INVALID, "invalid_field",
-		    "variants.%s: must be a whole number from 0 to %lld%s",
-		    name, (long long)max, nullable ? ", or null" : "");
-	return RC_OK;
-}
-
-static enum rc
-check_variant(struct patch *p, const json_t *v, struct err *e)
-{
-	const json_t *sku = json_object_get(v, "sku");
-	const char *s = NULL;
-	enum rc rc;
-
-	if (!json_is_integer(json_object_get(v, "id")))
-		return bad_field(
-		    e, "variants", "objects with the \"id\" of a variant");
-	if (sku != NULL && !json_is_null(sku) &&
-	    (rc = take_string(v, "sku", 1, 255, &s, e)) != RC_OK)
-		return rc;
-	if ((rc = check_number(json_object_get(v, "price"), "price",
-		 MAX_PRICE, false, e)) != RC_OK ||
-	    (rc = check_number(json_object_get(v, "compareAtPrice"),
-		 "compareAtPrice", MAX_PRICE, true, e)) != RC_OK ||
-	    (rc = check_number(json_object_get(v, "stock"), "stock",
-		 INT32_MAX, false, e)) != RC_OK)
-		return rc;
-	if (sku != NULL || json_object_get(v, "price") != NULL ||
-	    json_object_get(v, "compareAtPrice") != NULL)
-		p->stock_only = false;
-	return RC_OK;
-}
-
-static enum rc
-take_variants(struct patch *p, struct err *e)
-{
-	const json_t *v;
-	enum rc rc;
-	size_t i;
-
-	p->variants = json_object_get(p->tree, "variants");
-	if (p->variants == NULL)
-		return RC_OK;
-	if (!json_is_array(p->variants) ||
-	    json_array_size(p->variants) > MAX_VARIANTS)
-		return bad_field(e, "variants", "an array of objects");
-	json_array_foreach (p->variants, i, v) {
-		if ((rc = check_variant(p, v, e)) != RC_OK)
-			return rc;
-	}
-	return RC_OK;
-}
-
-static enum rc
-take_seo(struct patch *p, struct err *e)
-{
-	const json_t *seo = json_object_get(p->tree, "seo");
-	enum rc rc;
-
-	if (seo == NULL)
-		return RC_OK;
-	if (!json_is_object(seo))
-		return bad_field(e, "seo", "an object");
-	if ((rc = take_string(seo, "title", 0, 500, &p->seo_title, e)) !=
-	    RC_OK)
-		return rc;
-	return take_string(
-	    seo, "description", 0, 1000, &p->seo_description, e);
-}
-
-static enum rc
-patch_check(struct patch *p, struct arena *arena, struct err *e)
-{
-	enum rc rc;
-
-	if ((rc = take_string(p->tree, "title", 1, 500, &p->title, e)) !=
-		RC_OK ||
-	    (rc = take_string(p->tree, "vendor", 0, 255, &p->vendor, e)) !=
-		RC_OK ||
-	    (rc = take_string(p->tree, "type", 0, 255, &p->type, e)) !=
-		RC_OK ||
-	    (rc = take_status(p, e)) != RC_OK ||
-	    (rc = take_tags(p, arena, e)) != RC_OK ||
-	    (rc = take_seo(p, e)) != RC_OK ||
-	    (rc = take_description(p, arena, e)) != RC_OK)
-		return rc;
-	p->stock_only = p->title == NULL && p->vendor == NULL &&
-	    p->type == NULL && p->status == NULL && p->tags == NULL &&
-	    p->seo_title == NULL && p->seo_description == NULL &&
-	    p->description == NULL;
-	return take_variants(p, e);
-}
-
 /* ---- writing */
 
 static enum rc
-write_product(struct shop *shop, int64_t id, const struct patch *p,
+write_product(struct shop *shop, int64_t id, const struct catalog_patch *p,
     struct arena *arena, struct err *e)
 {
 	struct pg_args args = { 0 };
@@ -318,7 +122,7 @@ write_variant(struct shop *shop, int64_t product, const json_t *v,
 
 /* Lists show prices, titles and whether there is any stock at all. */
 static enum rc
-lists_change(struct shop *shop, int64_t id, const struct patch *p,
+lists_change(struct shop *shop, int64_t id, const struct catalog_patch *p,
     bool had_stock, struct arena *arena, bool *out, struct err *e)
 {
 	struct pg_args args = { 0 };
@@ -381,7 +185,7 @@ what_to_forget(struct shop *shop, int64_t id, bool lists,
 }
 
 static enum rc
-write_all(struct shop *shop, int64_t id, const struct patch *p,
+write_all(struct shop *shop, int64_t id, const struct catalog_patch *p,
     int64_t if_version, struct arena *arena, struct invalidation *inv,
     int64_t *inv_id, struct err *e)
 {
@@ -436,7 +240,7 @@ publish(struct shop *shop, int64_t id, struct span product,
 }
 
 static enum rc
-update(struct shop *shop, int64_t id, const struct patch *p,
+update(struct shop *shop, int64_t id, const struct catalog_patch *p,
     int64_t if_version, struct arena *arena, struct err *e)
 {
 	struct invalidation inv;
@@ -466,27 +270,18 @@ catalog_update(struct shop *shop, int64_t id, struct span body,
     int64_t if_version, struct arena *arena, struct span *json,
     int64_t *version, struct err *e)
 {
-	struct patch p = { 0 };
-	json_error_t why;
-	json_t *tree = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, &why);
+	struct catalog_patch p;
 	bool active;
 	enum rc rc;
 
-	if (!json_is_object(tree)) {
-		rc = err_set(e, RC_INVALID, "invalid_json",
-		    "The body must be a JSON object: %s",
-		    tree == NULL ? why.text : "it is something else");
-		goto out;
-	}
-	p.tree = tree;
-	if ((rc = patch_check(&p, arena, e)) != RC_OK ||
+	if ((rc = catalog_patch_read(body, arena, &p, e)) != RC_OK ||
 	    (rc = update(shop, id, &p, if_version, arena, e)) != RC_OK ||
 	    (rc = catalog_read(shop, id, PG_PRIMARY, arena, json, &active,
 		 version, e)) != RC_OK)
 		goto out;
 	publish(shop, id, *json, arena);
 out:
-	json_decref(tree);
+	catalog_patch_release(&p);
 	return rc;
 }
 
