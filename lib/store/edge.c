@@ -53,6 +53,12 @@ edge_free(struct edge *edge)
 	free(edge);
 }
 
+const char *
+edge_dir(const struct edge *edge)
+{
+	return edge->dir == NULL ? "" : edge->dir;
+}
+
 static enum rc
 edge_error(struct err *e, const char *path, int err)
 {

@@ -20,6 +20,7 @@ struct edge;
  * host, all calls succeed and do nothing. Copied. */
 struct edge *edge_new(const char *dir);
 void edge_free(struct edge *edge); /* NULL is allowed */
+const char *edge_dir(const struct edge *edge); /* "": no edge on this host */
 
 /* path: decoded, such as "/products/42". All encodings, empty arguments: the
  * keys are "gzip q=&after=&limit= /products/42" and so on.

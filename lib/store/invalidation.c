@@ -1,11 +1,9 @@
 #include "store/invalidation.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/strbuf.h"
-#include "base/xmalloc.h"
 #include "store/cache.h"
 #include "store/edge.h"
 #include "store/pg.h"
@@ -57,57 +55,43 @@ invalidation_write(struct pg *pg, const struct invalidation *inv,
 	return rc;
 }
 
+/* All of them, also where one cannot be purged. */
+static enum rc
+purge_edge(struct edge *edge, const struct invalidation *inv, struct err *e)
+{
+	enum rc rc = RC_OK, one;
+
+	for (int i = 0; i < inv->n_paths; i++) {
+		if ((one = edge_purge_item(edge, inv->paths[i], e)) != RC_OK)
+			rc = one;
+	}
+	if (inv->lists && (one = edge_purge_lists(edge, e)) != RC_OK)
+		rc = one;
+	return rc;
+}
+
 enum rc
 invalidation_carry_out(struct pg *pg, struct cache *cache, struct edge *edge,
     const struct invalidation *inv, int64_t id, struct arena *arena,
     struct err *e)
 {
 	struct pg_args args = { 0 };
-	int64_t lsn;
-	enum rc rc;
+	int64_t lsn = 0;
+	enum rc rc = pg_position(pg, PG_PRIMARY, &lsn, e), cache_rc, edge_rc;
 
-	if ((rc = pg_position(pg, PG_PRIMARY, &lsn, e)) != RC_OK ||
-	    (rc = cache_invalidate(
-		 cache, inv->n_keys, inv->keys, lsn, arena, e)) != RC_OK)
-		return rc;
-	for (int i = 0; i < inv->n_paths; i++) {
-		if ((rc = edge_purge_item(edge, inv->paths[i], e)) != RC_OK)
-			return rc;
+	/* Without a position the leases are revoked all the same; the row is
+	 * not done then, and the housekeeper leaves the least version. */
+	cache_rc = cache_invalidate(
+	    cache, inv->n_keys, inv->keys, lsn, arena, rc == RC_OK ? e : NULL);
+	if (rc == RC_OK)
+		rc = cache_rc;
+	/* The edge after the cache: what it fetches next comes from there. */
+	edge_rc = purge_edge(edge, inv, rc == RC_OK ? e : NULL);
+	/* Done is what Redis was told; the edge has the log. */
+	if (rc == RC_OK) {
+		pg_arg_int(&args, id);
+		rc = pg_exec(
+		    pg, PG_PRIMARY, &invalidation_done, &args, arena, NULL, e);
 	}
-	if (inv->lists && (rc = edge_purge_lists(edge, e)) != RC_OK)
-		return rc;
-	pg_arg_int(&args, id);
-	return pg_exec(
-	    pg, PG_PRIMARY, &invalidation_done, &args, arena, NULL, e);
-}
-
-struct invalidation_log {
-	struct pg *pg;
-};
-
-struct invalidation_log *
-invalidation_log_new(struct pg *pg, struct redis *redis, struct cache *cache,
-    struct edge *edge)
-{
-	struct invalidation_log *log = xcalloc(1, sizeof *log);
-
-	(void)redis;
-	(void)cache;
-	(void)edge;
-	log->pg = pg;
-	return log;
-}
-
-void
-invalidation_log_free(struct invalidation_log *log)
-{
-	free(log);
-}
-
-enum rc
-invalidation_log_turn(struct invalidation_log *log, struct err *e)
-{
-	(void)log;
-	(void)e;
-	return RC_OK;
+	return rc != RC_OK ? rc : edge_rc;
 }
