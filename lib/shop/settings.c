@@ -154,6 +154,8 @@ settings_load(const char *path, struct conf **out, struct strbuf *problems,
 
 	if (path == NULL)
 		path = getenv("SOUK_CONF");
+	if (path != NULL && *path == '\0')
+		path = NULL;
 	if (path == NULL && access(standard, F_OK) == 0)
 		path = standard;
 	return conf_load(settings_rows, path, environ, out, problems, e);
