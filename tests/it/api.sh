@@ -127,4 +127,10 @@ eq "is shown at once" 200 "$(it_status "$path")"
 # ---- the document
 it_get /api/openapi.json >/dev/null
 eq "OpenAPI 3.1 is served" 3.1.0 "$(jq -r .openapi <"$IT/body")"
+if command -v node >/dev/null && [ "$(node -p 'typeof fetch')" = function ]; then
+	it_ok "and what it says is true" \
+		node "$srcdir/tests/it/openapi.mjs" "$SOUK_URL" "$token" "$id"
+else
+	it_skip "and what it says is true" "no node with fetch"
+fi
 it_summary
