@@ -458,7 +458,7 @@ it_nginx_conf() {
 		LISTEN="127.0.0.1:$NGINX_PORT" SERVER_NAME=_ FCGI="$1" \
 		EDGE="$IT/edge" MEDIA="$IT/media" SNIPPETS="$IT/nginx" \
 		STATIC_ROOT="${IT_PREFIX:-$IT}/share/souk" \
-		ACCESS_LOG="$IT/nginx/access.log souk" || it_bail "souk.conf"
+		ACCESS_LOG="$IT/nginx/access.log souk buffer=64k flush=1s" || it_bail "souk.conf"
 	"$fill" <"$srcdir/conf/nginx/nginx.conf" >"$IT/nginx/nginx.conf" \
 		USER= WORKERS=2 RUN="$IT/nginx" ERROR_LOG=stderr \
 		LOG_LEVEL=notice SOUK_CONF="$IT/nginx/souk.conf" ||

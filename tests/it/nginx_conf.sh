@@ -211,10 +211,10 @@ it_eq "pictures" "$(it_status /media/a.svg) $(it_header Content-Type)" \
 it_eq "for a day, a week at the edge" "$(it_header Cache-Control)" \
 	'public, max-age=86400, s-maxage=604800'
 it_match "that run nothing" "$(it_header Content-Security-Policy)" sandbox
-it_match "every answer can be found in the log" "$(it_header X-Request-Id)" \
-	'^$' # files have none
-it_match "pages have an id of their own" \
-	"$(it_get /products/1 >/dev/null; it_header X-Request-Id)" '^[0-9a-f]{32}$'
+it_match "what the application answered can be found in its log" \
+	"$(it_get /cart >/dev/null; it_header X-Request-Id)" '^[0-9a-f]{32}$'
+it_eq "what the cache answered is in no log" \
+	"$(it_get /products/1 >/dev/null; it_header X-Request-Id)" ""
 
 it_note "two users"
 if [ "$(id -u)" = 0 ]; then
