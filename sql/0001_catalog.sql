@@ -92,20 +92,30 @@ CREATE TABLE review (
 CREATE INDEX review_newest ON review (product_id, created_at DESC, id DESC);
 
 -- The sums stand on the product, so that a list needs no look at the reviews.
+-- Once per statement: an import brings many reviews of one product at a time.
 CREATE FUNCTION review_count() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-  IF TG_OP IN ('UPDATE', 'DELETE') THEN
-    UPDATE product SET rating_sum = rating_sum - OLD.rating,
-      rating_count = rating_count - 1 WHERE id = OLD.product_id;
+  IF TG_OP <> 'INSERT' THEN
+    UPDATE product p SET rating_sum = rating_sum - g.sum,
+      rating_count = rating_count - g.count
+      FROM (SELECT product_id, sum(rating), count(*) FROM gone GROUP BY product_id) g
+      WHERE p.id = g.product_id;
   END IF;
-  IF TG_OP IN ('UPDATE', 'INSERT') THEN
-    UPDATE product SET rating_sum = rating_sum + NEW.rating,
-      rating_count = rating_count + 1 WHERE id = NEW.product_id;
+  IF TG_OP <> 'DELETE' THEN
+    UPDATE product p SET rating_sum = rating_sum + c.sum,
+      rating_count = rating_count + c.count
+      FROM (SELECT product_id, sum(rating), count(*) FROM come GROUP BY product_id) c
+      WHERE p.id = c.product_id;
   END IF;
   RETURN NULL;
 END $$;
-CREATE TRIGGER review_count AFTER INSERT OR UPDATE OF rating, product_id OR DELETE ON review
-  FOR EACH ROW EXECUTE FUNCTION review_count();
+CREATE TRIGGER review_come AFTER INSERT ON review
+  REFERENCING NEW TABLE AS come FOR EACH STATEMENT EXECUTE FUNCTION review_count();
+CREATE TRIGGER review_changed AFTER UPDATE ON review
+  REFERENCING OLD TABLE AS gone NEW TABLE AS come
+  FOR EACH STATEMENT EXECUTE FUNCTION review_count();
+CREATE TRIGGER review_gone AFTER DELETE ON review
+  REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION review_count();
 
 -- What every cache must forget because of a change, written with the change.
 -- Carried out by the writer at once, else by whoever finds it; each web host
