@@ -140,12 +140,13 @@ async function scrollThrough(page) {
 	await page.evaluate(async () => {
 		for (let y = 0; y < document.body.scrollHeight; y += innerHeight) {
 			scrollTo(0, y);
-			await new Promise((done) => setTimeout(done, 60));
+			await new Promise((done) => setTimeout(done, 30));
 		}
 		scrollTo(0, 0);
 	});
-	await page.waitForLoadState("networkidle", { timeout: 5000 })
-		.catch(() => undefined);
+	await page.waitForFunction(() => [...document.images].every(
+		(img) => img.complete), undefined, { timeout: 5000 })
+		.catch(() => undefined); /* a picture that hangs is not ours */
 }
 
 const meta = (page, name) => page.evaluate((n) => document.querySelector(
