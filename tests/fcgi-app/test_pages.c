@@ -588,8 +588,9 @@ given_templates(const char *product)
 
 	snprintf(folder, sizeof folder, "/tmp/souk-pages.XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(folder));
-	snprintf(command, sizeof command, "cp '%s/templates/text.en.json' '%s'",
-	    source_dir(), folder);
+	snprintf(command, sizeof command,
+	    "cp '%s/templates/text.en.json' '%s' && chmod -R u+w '%s'",
+	    source_dir(), folder, folder);
 	ck_assert_int_eq(system(command), 0);
 	for (size_t i = 0; i < 4; i++)
 		write_file(others[i], "x");
