@@ -11,13 +11,15 @@
 #include "shop/catalog.h"
 #include "shop/sale.h"
 #include "shop/token.h"
+#include "store/invalidation.h"
 #include "store/pg.h"
 
 static enum rc
 statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
 	const struct pg_stmt *const *const tables[] = { catalog_statements,
-		catalog_update_statements, sale_statements, token_statements };
+		catalog_update_statements, sale_statements, token_statements,
+		invalidation_statements, invalidation_log_statements };
 	json_t *all = json_array();
 
 	(void)args;

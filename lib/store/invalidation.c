@@ -95,3 +95,6 @@ invalidation_carry_out(struct pg *pg, struct cache *cache, struct edge *edge,
 	}
 	return rc != RC_OK ? rc : edge_rc;
 }
+
+const struct pg_stmt *const invalidation_statements[] = { &invalidation_insert,
+	&invalidation_done, NULL };

@@ -20,6 +20,7 @@ struct arena;
 struct cache;
 struct edge;
 struct pg;
+struct pg_stmt;
 struct redis;
 
 struct invalidation {
@@ -52,5 +53,10 @@ void invalidation_log_free(struct invalidation_log *log); /* NULL is allowed */
 
 /* Every 100 ms. RC_RETRY while PostgreSQL or Redis is away: nothing is lost. */
 enum rc invalidation_log_turn(struct invalidation_log *log, struct err *e);
+
+/* What runs with every change, and every 100 ms; for the test that looks at
+ * their plans. End with NULL. */
+extern const struct pg_stmt *const invalidation_statements[];
+extern const struct pg_stmt *const invalidation_log_statements[];
 
 #endif

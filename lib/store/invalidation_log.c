@@ -4,11 +4,12 @@
  *	tail      rows that are new to this host: purge its edge
  *	left      rows that nobody carried out within 150 ms: their writer died,
  *	          or Redis was away
- *	replay    Redis is another one than before (restarted, failed over: it
- *may have lost its last second): carry out the last hour again purges    a
- *purged page may be stored once more: nginx had it under way, or rendered it
- *from a record that was not invalidated yet. So each is purged again after 300
- *ms and 1 s, and until it is known for some time that the row was carried out
+ *	replay    Redis is another one than before (restarted, or failed over:
+ *	          it may have lost its last second): the last hour again
+ *	purges    a purged page may be stored once more: nginx had it under
+ *	          way, or it was made of a record that was not invalidated yet.
+ *	          So each is purged again after 300 ms and 1 s, and until it is
+ *	          known for some time that the row was carried out
  *	clean     rows done more than a day ago go
  *
  * The tail goes by transaction id, not by id or time: those are given when the
@@ -84,11 +85,14 @@ static const struct pg_stmt log_replay = { "invalidation_replay",
 	" AND created_at > clock_timestamp() - interval '1 hour'"
 	" ORDER BY id LIMIT " STR(REPLAY_ROWS),
 	1 };
+/* now(), not clock_timestamp(): only what is stable can be looked up in an
+ * index. An array, since a join would read the whole table. */
 static const struct pg_stmt log_clean = { "invalidation_clean",
-	"DELETE FROM invalidation WHERE id IN (SELECT id FROM invalidation"
-	" WHERE created_at < clock_timestamp() - interval '1 day'"
-	" AND done_at < clock_timestamp() - interval '1 hour'"
-	" ORDER BY created_at LIMIT " STR(CLEAN_ROWS) ")",
+	"DELETE FROM invalidation WHERE id = ANY(ARRAY("
+	"SELECT id FROM invalidation"
+	" WHERE created_at < now() - interval '1 day'"
+	" AND done_at < now() - interval '1 hour'"
+	" ORDER BY created_at LIMIT " STR(CLEAN_ROWS) "))",
 	0 };
 
 /* Pages of one row, to be purged (again). */
@@ -636,3 +640,7 @@ invalidation_log_turn(struct invalidation_log *log, struct err *e)
 		rc = one;
 	return rc;
 }
+
+const struct pg_stmt *const invalidation_log_statements[] = { &log_tail,
+	&log_xmin, &log_left, &log_done, &log_undone, &log_replay, &log_clean,
+	NULL };
