@@ -400,14 +400,14 @@ score_add(struct score_slot *slot, uint64_t *counter, uint64_t n)
 
 /* A writer that was killed half-way leaves its number odd until the master has
  * seen that: so the tries are bounded, and what is then copied may be torn. */
-enum { TRIES = 2000 };
+enum { TRIES = 20000, TRIES_A_NAP = 50, NAP_US = 100 };
 
 void
 scoreboard_read(const struct scoreboard *board, int i, struct score_slot *out)
 {
 	const struct score_slot *s = &board->file->slot[i];
 
-	for (int t = 0; t < TRIES; t++) {
+	for (int t = 1; t < TRIES; t++) {
 		uint32_t seq = __atomic_load_n(&s->seq, __ATOMIC_ACQUIRE);
 
 		memcpy(out, s, sizeof *out);
@@ -415,6 +415,8 @@ scoreboard_read(const struct scoreboard *board, int i, struct score_slot *out)
 		if (seq % 2 == 0 &&
 		    seq == __atomic_load_n(&s->seq, __ATOMIC_RELAXED))
 			break;
+		if (t % TRIES_A_NAP == 0)
+			usleep(NAP_US); /* the writer was preempted */
 	}
 	out->method[sizeof out->method - 1] = '\0';
 	out->path[sizeof out->path - 1] = '\0';

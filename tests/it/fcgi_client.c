@@ -273,6 +273,10 @@ get(const struct options *o)
 			break;
 	}
 	fwrite(k.out.s, 1, k.out.len, stdout);
+	strbuf_release(&q);
+	strbuf_release(&k.in);
+	strbuf_release(&k.out);
+	close(k.fd);
 	return k.ended ? 0 : 1;
 }
 
@@ -426,7 +430,12 @@ kept(const struct options *o)
 		total += n;
 		least = least < 0 || n < least ? n : least;
 		most = n > most ? n : most;
+		strbuf_release(&c.link[i].in);
+		strbuf_release(&c.link[i].out);
 	}
+	strbuf_release(&c.q);
+	free(c.link);
+	free(p);
 	printf("answers=%ld errors=%ld closed=%ld least=%ld most=%ld\n", total,
 	    c.errors, c.closed, least, most);
 	return c.errors == 0 ? 0 : 1;

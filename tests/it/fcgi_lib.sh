@@ -10,6 +10,11 @@ SOCK=$IT/fcgi.sock
 CONF=$IT/souk.ini
 export STUB_FAIL=$IT/fail
 
+# What "at once" may take, in ms: with sanitizers a process looks for leaks
+# before it ends, which takes seconds on a busy machine.
+AT_ONCE=1000
+! grep -q __asan_init "$STUB" || AT_ONCE=20000
+
 # conf [KEY=VALUE]...: writes $CONF; later ones win
 conf() {
 	declare -A v=([listen]="unix:$SOCK" [status_file]="$IT/status"

@@ -7,7 +7,7 @@
 start
 t=$(now_ms)
 it_stop fcgi TERM
-it_ok "TERM while idle ends at once" test $(($(now_ms) - t)) -lt 1000
+it_ok "TERM while idle ends at once" test $(($(now_ms) - t)) -lt $AT_ONCE
 it_eq "and takes the socket along" "$(ls "$SOCK" 2>&1 | grep -c 'No such')" 1
 it_exit "status says that nothing runs" 1 "$STUB" -c "$CONF" --status
 
@@ -25,7 +25,7 @@ slow=$!
 sleep 0.3
 t=$(now_ms)
 it_stop fcgi TERM
-it_ok "but no longer than drain allows" test $(($(now_ms) - t)) -lt 3000
+it_ok "but no longer than drain allows" test $(($(now_ms) - t)) -lt $((AT_ONCE + 2000))
 wait $slow
 
 start drain=30s
@@ -37,7 +37,7 @@ sleep 0.3
 it_ok "a first TERM waits" it_alive fcgi
 t=$(now_ms)
 it_stop fcgi TERM
-it_ok "a second TERM does not" test $(($(now_ms) - t)) -lt 1000
+it_ok "a second TERM does not" test $(($(now_ms) - t)) -lt $AT_ONCE
 wait $slow
 
 # ---- dying

@@ -26,7 +26,7 @@ it_ok "and it serves" alive
 conf
 t=$(now_ms)
 it_stop fcgi TERM
-it_ok "TERM ends it at once" test $(($(now_ms) - t)) -lt 1000
+it_ok "TERM ends it at once" test $(($(now_ms) - t)) -lt $AT_ONCE
 it_ok "the socket is not its to remove" test -S "$SOCK"
 rm -f "$SOCK"
 
