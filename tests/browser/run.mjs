@@ -601,6 +601,21 @@ async function nu(pages) {
 	}
 }
 
+/* Take the test's own products out of the shop again. */
+async function archive(tag) {
+	if (!process.env.SOUK_ADMIN_TOKEN)
+		return;
+	const { products } = await (await fetch(`${base}/api/products?q=${tag}`)).json();
+
+	for (const { id } of products) {
+		await fetch(`${base}/api/products/${id}`, {
+			method: "PUT", body: '{"status":"archived"}',
+			headers: { "Content-Type": "application/json",
+				"Authorization": `Bearer ${process.env.SOUK_ADMIN_TOKEN}` }
+		});
+	}
+}
+
 /* Pictures come from another host: one that answers, and one that does not. */
 async function partPictures(shop) {
 	const svg = '<svg xmlns="http://www.w3.org/2000/svg" width="60" height="60">' +
@@ -642,6 +657,7 @@ async function partPictures(shop) {
 			await check("pictures: another host's picture is shown", async () => {
 				await go(page, `/products?q=${tag}`);
 				same(await page.locator(".card").count(), 2, "cards");
+				page.complaints.length = 0; /* the list has the broken one, too */
 				await page.locator(".card-link", { hasText: "good" }).click();
 				await page.waitForURL(/\/products\/\d+$/);
 				await page.waitForFunction(() =>
@@ -671,6 +687,7 @@ async function partPictures(shop) {
 			});
 		});
 	} finally {
+		await archive(tag);
 		fs.rmSync(file, { force: true });
 		server.close();
 	}
