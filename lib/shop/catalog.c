@@ -124,6 +124,9 @@ static const struct pg_stmt product_last = { "product_last",
 
 /* ---- JSON */
 
+/* An average of 4.67 is written as that, not with what binary makes of it. */
+#define DUMP_FLAGS (JSON_COMPACT | JSON_REAL_PRECISION(10))
+
 /* What json_build_object wrote, without its spaces, in the arena. */
 static enum rc
 compact(struct span json, struct arena *arena, struct span *out,
@@ -135,10 +138,10 @@ compact(struct span json, struct arena *arena, struct span *out,
 	if (tree == NULL)
 		return err_set(e, RC_FAIL, "bad_record",
 		    "a record of the database is not JSON: %s", why.text);
-	size_t n = json_dumpb(tree, NULL, 0, JSON_COMPACT);
+	size_t n = json_dumpb(tree, NULL, 0, DUMP_FLAGS);
 	char *p = arena_alloc(arena, n + 1);
 
-	(void)json_dumpb(tree, p, n, JSON_COMPACT);
+	(void)json_dumpb(tree, p, n, DUMP_FLAGS);
 	p[n] = '\0';
 	json_decref(tree);
 	*out = (struct span){ p, n };
@@ -148,10 +151,10 @@ compact(struct span json, struct arena *arena, struct span *out,
 struct span
 catalog_dump(json_t *tree, struct arena *arena)
 {
-	size_t n = json_dumpb(tree, NULL, 0, JSON_COMPACT);
+	size_t n = json_dumpb(tree, NULL, 0, DUMP_FLAGS);
 	char *p = arena_alloc(arena, n + 1);
 
-	(void)json_dumpb(tree, p, n, JSON_COMPACT);
+	(void)json_dumpb(tree, p, n, DUMP_FLAGS);
 	p[n] = '\0';
 	json_decref(tree);
 	return (struct span){ p, n };
