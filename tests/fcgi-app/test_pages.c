@@ -644,6 +644,43 @@ START_TEST(bad_template_or_text_is_refused_with_its_place)
 }
 END_TEST
 
+/* What docs/templates.md promises a translator. */
+START_TEST(another_language_needs_only_its_texts)
+{
+	struct page_opts opts = { .templates = folder,
+		.name = "Souk",
+		.base_url = "https://souk.example",
+		.currency = "KRW",
+		.language = "ko" };
+	json_t *product = a_product(), *texts, *months;
+	char path[200];
+
+	given_templates("{{#reviews}}{{date_text}}{{/reviews}}|"
+			"{{stars.count_text}}|{{shop.language}}");
+	snprintf(path, sizeof path, "%s/text.en.json", folder);
+	texts = json_load_file(path, 0, NULL);
+	ck_assert_ptr_nonnull(texts);
+	json_object_set_new(
+	    texts, "date", json_string("{year}년 {month} {day}일"));
+	json_object_set_new(
+	    texts, "review_count_other", json_string("후기 {n}개"));
+	months = json_object_get(texts, "months");
+	json_array_set_new(months, 10, json_string("11월"));
+	snprintf(path, sizeof path, "%s/text.ko.json", folder);
+	ck_assert_int_eq(json_dump_file(texts, path, 0), 0);
+	json_decref(texts);
+	page_ctx_free(ctx);
+	ck_assert_int_eq(page_ctx_load(&opts, &ctx, &e), RC_OK);
+	json_object_set_new(product, "rating",
+	    json_pack("{s:i,s:i}", "average", 5, "count", 2));
+	json_object_set_new(product, "reviews",
+	    json_pack("[{s:i,s:s,s:s}]", "rating", 5, "author", "민지",
+		"createdAt", "2026-11-03T10:00:00Z"));
+	ck_assert_str_eq(page_of(product), "2026년 11월 3일|후기 2개|ko");
+	remove_templates();
+}
+END_TEST
+
 START_TEST(missing_folder_or_language_is_refused)
 {
 	ck_assert_int_eq(load("/nonexistent", NULL, "Souk", "USD"), RC_FAIL);
@@ -689,6 +726,7 @@ main(void)
 	tcase_add_loop_test(files,
 	    bad_template_or_text_is_refused_with_its_place, 0,
 	    (int)(sizeof bad_loads / sizeof *bad_loads));
+	tcase_add_test(files, another_language_needs_only_its_texts);
 	tcase_add_test(files, missing_folder_or_language_is_refused);
 	suite_add_tcase(suite, files);
 
