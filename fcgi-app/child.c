@@ -75,6 +75,7 @@ struct child {
 	struct app *app;
 	struct serve *serve;
 	int ep;
+	bool tcp; /* else a unix socket */
 	int sig;
 	struct conn *conn; /* o->slots of them */
 	int held;          /* of these are not free */
@@ -186,6 +187,8 @@ conn_prepare(const struct child *c, int fd)
 	limit.tv_usec = ms % 1000 * 1000;
 	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
+	if (!c->tcp)
+		return;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 	setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
 }
@@ -549,7 +552,12 @@ drain_turn(struct child *c)
 		return false;
 	}
 	drain_to_heirs(c);
-	return c->held > c->lingering && deadline_left_ms(c->drain_until) > 0;
+	if (c->held == c->lingering)
+		return false;
+	if (deadline_left_ms(c->drain_until) > 0)
+		return true;
+	log_warn("drain_limit", LOG_I("closed", c->held));
+	return false;
 }
 
 /* ---- the loop */
@@ -662,6 +670,16 @@ open_app(const struct child_opts *o, struct app **app)
 	return false;
 }
 
+static bool
+is_tcp(int fd)
+{
+	int domain = 0;
+	socklen_t n = sizeof domain;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &n) == 0 &&
+	       domain != AF_UNIX;
+}
+
 static void
 say_ready(const struct child_opts *o)
 {
@@ -693,6 +711,7 @@ child_serve(const struct child_opts *o)
 		log_error("child_start", LOG_S("msg", strerror(errno)));
 		return EXIT_AGAIN;
 	}
+	c.tcp = is_tcp(o->listen_fd);
 	if (!open_app(o, &c.app))
 		return EXIT_PERSON;
 	c.serve = serve_new(&so);

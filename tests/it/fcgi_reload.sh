@@ -154,6 +154,7 @@ it_ok "a successor that cannot read its configuration" it_wait_for 5 logged even
 it_match "leaves the old children to serve" "$("$CLIENT" "$SOCK" kept 8 0.5 /fixed)" 'errors=0 closed=0'
 conf
 it_ok "and goes on when it can" it_wait_for 5 is_ready 3
-it_eq "with children of its own" "$(children | grep -cFx "$pids")" 0
+none_left() { ! children | grep -qFx "$pids"; }
+it_ok "with children of its own" it_wait_for 5 none_left
 it_stop fcgi
 it_summary
