@@ -242,8 +242,9 @@ static const char *const variant_steps[] = {
 	"  WHERE t.id = g.id AND NOT g.kept RETURNING t.product_id)"
 	" INSERT INTO import_touched SELECT DISTINCT product_id, 'p'::\"char\""
 	" FROM w",
-	"WITH w AS (UPDATE variant t SET stock = 0 FROM import_gone g"
-	"  WHERE t.id = g.id AND g.kept AND t.stock > 0"
+	"WITH w AS (UPDATE variant t SET stock = 0, position = 10000"
+	"  FROM import_gone g WHERE t.id = g.id AND g.kept"
+	"  AND (t.stock > 0 OR t.position <> 10000)"
 	"  RETURNING t.product_id)"
 	" INSERT INTO import_touched SELECT DISTINCT product_id, 'p'::\"char\""
 	" FROM w",

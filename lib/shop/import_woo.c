@@ -12,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/csv.h"
+#include "base/strbuf.h"
 #include "base/text.h"
 
 enum { MAX_ATTRIBUTES = IMPORT_MAX_OPTIONS };
@@ -127,25 +128,35 @@ slug(struct import *im, const char *s)
 	return out;
 }
 
-/* Descriptions have their line ends as "\n", the way WooCommerce writes. */
+/*
+ * Descriptions have their line ends as "\n", and WordPress takes an empty line
+ * as the end of a paragraph, between elements too: here an empty block says so.
+ */
 static const char *
 unescape(struct import *im, const char *s)
 {
-	char *out = arena_alloc(im->arena, strlen(s) + 1), *p = out;
+	struct strbuf out;
 
-	for (; *s != '\0'; s++) {
-		if (s[0] == '\\' && s[1] == 'n') {
-			*p++ = '\n';
-			s++;
-		} else if (s[0] == '\\' && s[1] == ',') {
-			*p++ = ',';
-			s++;
-		} else {
-			*p++ = *s;
+	strbuf_init(&out, strlen(s) + 64);
+	while (*s != '\0') {
+		size_t lines = 0;
+
+		while (strncmp(s, "\\n", 2) == 0 || *s == '\n' || *s == '\r') {
+			lines += *s != '\r';
+			s += *s == '\\' ? 2 : 1;
 		}
+		if (lines > 0)
+			strbuf_adds(&out, lines > 1 ? "<div></div>" : "\n");
+		else if (s[0] == '\\' && s[1] == ',')
+			s++;
+		else if (*s != '\0')
+			strbuf_addc(&out, *s++);
 	}
-	*p = '\0';
-	return out;
+
+	const char *text = arena_strndup(im->arena, out.s, out.len);
+
+	strbuf_release(&out);
+	return text;
 }
 
 /* The last part of the first of "Clothing > Shirts, Sale". */
