@@ -10,7 +10,7 @@ it_port PORT_B
 ours() { # processes that were started for DIR, whatever their parent
 	local p
 	for p in /proc/[0-9]*; do
-		tr '\0' ' ' <"$p/cmdline" 2>/dev/null | grep -q -- "$1/" &&
+		{ tr '\0' ' ' <"$p/cmdline"; } 2>/dev/null | grep -q -- "$1/" &&
 			[ "${p#/proc/}" != $$ ] && echo "${p#/proc/}"
 		readlink "$p/cwd" 2>/dev/null | grep -q -- "^$1" &&
 			echo "${p#/proc/}"
@@ -63,6 +63,7 @@ it_eq "the admin's token works" "$(it_status \
 	-H 'Content-Type: application/json' -d '{}')" 200
 it_ok "status: all runs" "$qs" status --dir "$a"
 it_match "logs are shown" "$("$qs" logs --dir "$a" 2>&1)" postgres.log
+it_match "its processes are found" "$(ours "$a" | wc -l)" '^[1-9][0-9]'
 n=$(psql -XAtc 'SELECT count(*) FROM product' "$DATABASE_URL")
 if [ "$(id -u)" = 0 ]; then
 	it_eq "nothing of it runs as root" "$(for p in $(ours "$a"); do
