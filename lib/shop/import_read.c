@@ -20,7 +20,7 @@
 
 /* ---- notes */
 
-static void
+static void __attribute__((format(printf, 5, 0)))
 note(struct strbuf *out, const struct import *im, int64_t line,
     const char *column, const char *fmt, va_list ap)
 {
