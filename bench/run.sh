@@ -1,0 +1,424 @@
+#!/usr/bin/env bash
+#
+# run.sh - what the shop costs beside the least that could do the same work.
+# docs/bench.md says how to read the table. `make bench` runs it; by hand:
+#
+#	top_builddir=BUILD srcdir=SOURCE bench/run.sh [SECTIONS]
+#
+# SECTIONS: some of edge api page even size (default: all). Everything runs in
+# this one run, the two sides of a ratio in turn, for BENCH_ROUNDS (5) rounds of
+# BENCH_SECONDS (2) each; a row is the median of its rounds' ratios. All servers
+# are private (tests/it/lib.sh), on loopback.
+#
+# The servers before which the shop is measured without the page cache are
+# copies of the real server block of conf/nginx/souk.conf, with the lines that
+# name the cache taken out and another upstream put in: same settings, same
+# addresses, same parameters handed on.
+. "$(dirname "${BASH_SOURCE[0]}")/../tests/it/lib.sh"
+
+SECTIONS=${*:-edge api page even size}
+ROUNDS=${BENCH_ROUNDS:-5}
+SECONDS_EACH=${BENCH_SECONDS:-2}
+CHILDREN=8 CONNS=64
+RUN=$IT/bench
+T=$RUN/table
+declare -A PORT=() # server -> port
+MISSED=0
+
+it_need curl jq initdb redis-server nginx wrk
+for p in floor evenly; do
+	[ -x "$top_builddir/bench/$p" ] ||
+		it_bail "bench/$p is not built: make bench, or --enable-bench"
+done
+
+wanted() { case " $SECTIONS " in *" $1 "*) ;; *) return 1 ;; esac }
+
+# ---- servers
+
+# Without the directives that name the page cache, which may go on over lines.
+no_cache() { awk '/fastcgi_cache/ { skip = 1 } !skip { print } /;/ { skip = 0 }'; }
+
+# bench_server NAME UPSTREAM-ADDRESS: a copy of the shop's server block without
+# the page cache, before that address.
+bench_server() {
+	local name=$1 port
+	it_port port
+	PORT[$name]=$port
+	{
+		# as in souk.conf
+		sed -n '/^upstream souk_fcgi/,/^}/p' "$IT/nginx/souk.conf" |
+			sed -e "s/souk_fcgi/bench_$name/" -e "s|server .*|server $2;|"
+		sed -n '/^server {/,/^}/p' "$IT/nginx/souk.conf" | no_cache |
+			sed -e "s/127.0.0.1:$NGINX_PORT/127.0.0.1:$port/" \
+				-e "s|$IT/nginx/souk-|$IT/nginx/bench-|" \
+				-e "s/fastcgi_pass souk_fcgi/fastcgi_pass bench_$name/"
+	} >>"$IT/nginx/bench.conf"
+}
+
+bench_snippets() {
+	local f
+	for f in edge item params; do
+		no_cache <"$IT/nginx/souk-$f.conf" \
+			>"$IT/nginx/bench-$f.conf"
+	done
+}
+
+# The bytes of a page as files, in the shop's own server: same settings but
+# those of the page cache.
+bench_static() {
+	cat <<-CONF
+		location = /bench/identity {
+		    alias $RUN/page;
+		    default_type "text/html; charset=utf-8";
+		}
+		location = /bench/br {
+		    alias $RUN/page.br;
+		    default_type "text/html; charset=utf-8";
+		    add_header Content-Encoding br;
+		    add_header Cache-Status \$souk_cache_status always;
+		    add_header X-Request-Id \$request_id always;
+		}
+	CONF
+}
+
+# As the shop installs it, with the buffered log that it is installed with; and
+# the bench's own servers.
+bench_nginx() {
+	it_nginx_conf "unix:$IT/run/fcgi.sock"
+	sed -i "s|access.log souk;|access.log souk buffer=64k flush=5s;|" \
+		"$IT/nginx/souk.conf"
+	bench_snippets
+	: >"$IT/nginx/bench.conf"
+	bench_server app "unix:$IT/run/fcgi.sock"
+	bench_server bare "unix:$RUN/bare/fcgi.sock"
+	bench_server fixed "unix:$RUN/fixed.sock"
+	bench_server page "unix:$RUN/page.sock"
+	bench_server few "unix:$RUN/few/fcgi.sock"
+	bench_server many "unix:$RUN/many/fcgi.sock"
+	bench_static >"$IT/nginx/bench-static.conf"
+	sed -i "0,/# ---- all else/s||include $IT/nginx/bench-static.conf;\n    &|" \
+		"$IT/nginx/souk.conf"
+	sed -i "s|include $IT/nginx/souk.conf;|&\n    include $IT/nginx/bench.conf;|" \
+		"$IT/nginx/nginx.conf"
+	it_spawn nginx QUIT "${IT_AS[@]+"${IT_AS[@]}"}" \
+		"$(command -v nginx || echo /usr/sbin/nginx)" \
+		-e stderr -p "$IT/nginx" -c "$IT/nginx/nginx.conf"
+	it_wait_for 10 it_open_port "$NGINX_PORT" || it_bail "nginx did not start"
+	PORT[edge]=$NGINX_PORT
+	SOUK_URL=http://127.0.0.1:$NGINX_PORT
+}
+
+# bench_fcgi NAME DATABASE [SECTION.KEY=VALUE]...: one more souk-fcgi
+bench_fcgi() {
+	local name=$1 db=$2 d=$RUN/$1
+	shift 2
+	it_mkdir "$d"
+	it_ini "fcgi.listen=unix:$d/fcgi.sock" "fcgi.status_file=$d/status" \
+		"fcgi.pid_file=$d/pid" "fcgi.children=$CHILDREN" \
+		"postgres.url=$(it_pg_url "$PGPORT_MAIN" | sed "s|/souk?|/$db?|")" \
+		"$@"
+	mv "$IT/souk.ini" "$d/souk.ini"
+	it_spawn "$name" TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
+		env -u DATABASE_URL -u DATABASE_REPLICA_URL -u REDIS_URL \
+		-u SOUK_URL souk-fcgi -c "$d/souk.ini"
+	it_wait_for 15 [ -S "$d/fcgi.sock" ] || it_bail "souk-fcgi did not start"
+}
+
+bench_floor() {
+	local name=$1
+	shift
+	it_spawn "floor-$name" TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
+		"$top_builddir/bench/floor" -l "$RUN/$name.sock" -c $CHILDREN "$@"
+	it_wait_for 5 [ -S "$RUN/$name.sock" ] || it_bail "floor did not start"
+}
+
+# ---- measuring
+
+# Ticks of CPU that a tree of processes has used, the dead ones among them: those
+# are in their parent's cutime and cstime (proc(5), fields 14-17).
+cpu_of() {
+	local pid sum=0 line
+	local -a f
+	for pid in $1 $(pgrep -P "$1"); do
+		line=$(cat "/proc/$pid/stat" 2>/dev/null) || continue
+		read -ra f <<<"${line##*) }"
+		sum=$((sum + f[11] + f[12] + f[13] + f[14]))
+	done
+	echo $sum
+}
+
+cpu_all() {
+	echo "$(cpu_of "${IT_PID[nginx]}") $(cpu_of "$1")" \
+		"$(cpu_of "${IT_PID[redis]}") $(cpu_of "${IT_PID[pg]}")"
+}
+
+# load NAME URL APP-PID [WRK-ARG...]: one round; adds a line
+# "req/s requests nginx app redis postgres" (CPU in ticks) to $RUN/m.NAME
+load() {
+	local name=$1 url=$2 pid=$3 before after out rate n bad
+	local -a b a
+	shift 3
+	before=$(cpu_all "$pid")
+	out=$(wrk -t2 -c$CONNS -d"${SECONDS_EACH}s" "$@" "$url" 2>&1) ||
+		it_bail "wrk: $out"
+	after=$(cpu_all "$pid")
+	rate=$(awk '/^Requests\/sec/ { print $2 }' <<<"$out")
+	n=$(awk '/requests in/ { print $1 }' <<<"$out")
+	bad=$(grep -E 'Non-2xx|Socket errors' <<<"$out")
+	[ -z "$bad" ] || it_bail "$name: $url: $bad"
+	read -ra b <<<"$before"
+	read -ra a <<<"$after"
+	echo "$rate $n $((a[0] - b[0])) $((a[1] - b[1])) $((a[2] - b[2]))" \
+		"$((a[3] - b[3]))" >>"$RUN/m.$name"
+}
+
+# median of one column of $RUN/m.NAME
+median() {
+	awk -v c="$2" '{ print $c }' "$RUN/m.$1" | sort -g |
+		awk '{ v[NR] = $1 } END { m = int(NR / 2) + 1
+			print NR % 2 ? v[m] : (v[m - 1] + v[m]) / 2 }'
+}
+
+# Ratios of two measurements, round by round: "median least most"
+ratios() {
+	paste -d' ' <(awk '{ print $1 }' "$RUN/m.$1") \
+		<(awk '{ print $1 }' "$RUN/m.$2") |
+		awk '$2 > 0 { print $1 / $2 }' | sort -g |
+		awk '{ v[NR] = $1 } END { m = int(NR / 2) + 1
+			print (NR % 2 ? v[m] : (v[m - 1] + v[m]) / 2),
+				v[1], v[NR] }'
+}
+
+# row TEXT A B [TARGET]: A is the shop; the ratio should be TARGET or more
+row() {
+	local r low high verdict=''
+	read -r r low high < <(ratios "$2" "$3")
+	if [ -n "${4:-}" ]; then
+		verdict="ok   >= $4"
+		awk -v r="$r" -v t="$4" 'BEGIN { exit !(r < t) }' &&
+			verdict="LESS than $4" MISSED=$((MISSED + 1))
+	fi
+	printf '%-46s %8.0f %8.0f %6.2f  (%.2f-%.2f)  %s\n' "$1" \
+		"$(median "$2" 1)" "$(median "$3" 1)" "$r" "$low" "$high" \
+		"$verdict" >>"$T"
+}
+
+# cost TEXT NAME: CPU time per request, in microseconds, all rounds together
+cost() {
+	awk -v text="$1" -v hz="$(getconf CLK_TCK)" '
+		{ n += $2; for (i = 3; i <= 6; i++) c[i] += $i }
+		END {
+			us = 1e6 / hz / n
+			printf "%-46s %8.1f %8.1f %8.1f %8.1f %8.1f\n", text, \
+				c[3] * us, c[4] * us, c[5] * us, c[6] * us, \
+				(c[3] + c[4] + c[5] + c[6]) * us
+		}' "$RUN/m.$2" >>"$T"
+}
+
+say() { printf '%s\n' "$*" >>"$T"; }
+url() { echo "http://127.0.0.1:${PORT[$1]}$2"; }
+
+# ---- what is measured
+
+# The richest product of the catalogue, its page and its API answer
+subject() {
+	ID=$(it_psql -Atc "SELECT id FROM product WHERE status = 'active'
+		ORDER BY length(description) DESC, id LIMIT 1")
+	PAGE=/products/$ID API=/api/products/$ID
+	curl -fsS "$(url edge "$PAGE")" >"$RUN/page" || it_bail "no page"
+	curl -fsS -H 'Accept-Encoding: br' "$(url edge "$PAGE")" >"$RUN/page.br"
+	curl -fsS "$(url bare "$PAGE")" >"$RUN/page.bare" || it_bail "no bare page"
+	cmp -s "$RUN/page" "$RUN/page.bare" || it_bail "the page differs"
+	curl -fsS "$(url edge "$API")" >"$RUN/api" || it_bail "no API"
+}
+
+# Every child has the record and the page in its own memory; nginx holds
+# connections.
+warm() {
+	local s
+	for s; do
+		wrk -t2 -c$CONNS -d1s "$s" >/dev/null 2>&1
+	done
+}
+
+measure_edge() {
+	local i
+	warm "$(url edge "$PAGE")" "$(url edge /bench/identity)"
+	it_match "the edge hits" "$(curl -sI "$(url edge "$PAGE")")" \
+		'Cache-Status: souk-edge; hit' >/dev/null
+	for ((i = 0; i < ROUNDS; i++)); do
+		load edge "$(url edge "$PAGE")" "${IT_PID[fcgi]}"
+		load static "$(url edge /bench/identity)" "${IT_PID[fcgi]}"
+		load edge-br "$(url edge "$PAGE")" "${IT_PID[fcgi]}" \
+			-H 'Accept-Encoding: gzip, deflate, br'
+		load static-br "$(url edge /bench/br)" "${IT_PID[fcgi]}" \
+			-H 'Accept-Encoding: gzip, deflate, br'
+	done
+}
+
+measure_api() {
+	local i
+	warm "$(url app "$API")" "$(url fixed "$API")"
+	for ((i = 0; i < ROUNDS; i++)); do
+		load api "$(url app "$API")" "${IT_PID[fcgi]}"
+		load fixed "$(url fixed "$API")" "${IT_PID[floor-fixed]}"
+	done
+}
+
+measure_page() {
+	local i
+	warm "$(url app "$PAGE")" "$(url bare "$PAGE")" "$(url page "$PAGE")"
+	for ((i = 0; i < ROUNDS; i++)); do
+		load kept "$(url app "$PAGE")" "${IT_PID[fcgi]}"
+		load page "$(url page "$PAGE")" "${IT_PID[floor-page]}"
+		load anew "$(url bare "$PAGE")" "${IT_PID[bare]}"
+	done
+}
+
+# Two databases that differ in the number of products alone; nothing cached.
+MANY=${BENCH_PRODUCTS:-100000}
+size_start() {
+	local db
+	it_psql -d postgres -c 'CREATE DATABASE few' -c 'CREATE DATABASE many' ||
+		it_bail "no database"
+	for db in few many; do
+		bench_fcgi $db $db cache.enabled=no cache.pages=no fcgi.children=4
+		it_souk_env soukctl -c "$RUN/$db/souk.ini" migrate >/dev/null ||
+			it_bail "migrate"
+	done
+	it_psql -d few -v n=100 -f "$srcdir/bench/catalogue.sql" >/dev/null &&
+		it_psql -d many -v n="$MANY" \
+			-f "$srcdir/bench/catalogue.sql" >/dev/null ||
+		it_bail "catalogue.sql"
+	it_psql -U postgres -c CHECKPOINT >/dev/null
+}
+
+# Products all over the catalogue, in an order that no index has.
+size_lua() {
+	cat >"$RUN/$1.lua" <<-LUA
+		local i, n = 0, $2
+		request = function()
+		    i = (i * 7919 + 4243) % n
+		    return wrk.format("GET", "/products/" .. i + 1)
+		end
+	LUA
+}
+
+measure_size() {
+	local i s
+	size_start
+	size_lua few 100
+	size_lua many "$MANY"
+	for ((i = 0; i < ROUNDS; i++)); do
+		for s in few many; do
+			load product-$s "$(url $s /)" "${IT_PID[$s]}" \
+				-s "$RUN/$s.lua"
+		done
+		for s in few many; do
+			load list-$s "$(url $s /products)" "${IT_PID[$s]}"
+		done
+		load next-few "$(url few '/products?after=60')" "${IT_PID[few]}"
+		load next-many "$(url many "/products?after=$((MANY / 2))")" \
+			"${IT_PID[many]}"
+		load search-few "$(url few '/products?q=lot2')" "${IT_PID[few]}"
+		load search-many "$(url many '/products?q=lot2000')" \
+			"${IT_PID[many]}"
+	done
+}
+
+measure_even() {
+	"$top_builddir/bench/evenly" "${PORT[app]}" "$API" $CONNS 3 \
+		>"$RUN/even.app" || it_bail "evenly"
+	"$top_builddir/bench/evenly" "${PORT[fixed]}" "$API" $CONNS 3 \
+		>"$RUN/even.fixed" || it_bail "evenly"
+}
+
+# ---- the table
+
+even_row() {
+	local least most sum longest bad
+	read -r least most sum longest bad <"$RUN/even.$2"
+	printf '%-46s %8d %8d %8d %8d ms\n' "$1" "$least" "$most" \
+		"$((sum / CONNS))" "$longest" >>"$T"
+	[ "$least" -gt 0 ] && [ "$bad" = 0 ] || MISSED=$((MISSED + 1))
+}
+
+table() {
+	say "page $(stat -c %s "$RUN/page") bytes (br" \
+		"$(stat -c %s "$RUN/page.br")), API $(stat -c %s "$RUN/api")" \
+		"bytes; $CONNS connections, $CHILDREN processes, $ROUNDS rounds" \
+		"of $SECONDS_EACH s, $(nproc) cores shared with wrk"
+	say ""
+	printf '%-46s %8s %8s %6s  %s\n' "req/s (medians)" shop floor ratio \
+		"(rounds)" >>"$T"
+	if wanted edge; then
+		row "edge HIT : nginx static" edge static 0.9
+		row "edge HIT br : nginx static br" edge-br static-br 0.9
+	fi
+	if wanted api; then
+		row "product API, warm : libfcgi, 200 bytes" api fixed 0.75
+	fi
+	if wanted page; then
+		row "page, kept in the process : libfcgi, same bytes" kept page
+		row "page, rendered anew : libfcgi, same bytes" anew page 0.5
+	fi
+	if wanted size; then
+		say ""
+		printf '%-46s %8s %8s %6s\n' "req/s, nothing cached" "$MANY" \
+			100 ratio >>"$T"
+		# 1.3 times the time
+		row "product page" product-many product-few 0.77
+		row "first list page" list-many list-few 0.77
+		row "list page in the middle" next-many next-few 0.77
+		row "search for a word of 20 products" search-many search-few
+	fi
+	say ""
+	printf '%-46s %8s %8s %8s %8s %8s\n' "CPU, microseconds a request" \
+		nginx app redis postgres sum >>"$T"
+	if wanted edge; then
+		cost "edge HIT" edge
+		cost "nginx static" static
+	fi
+	if wanted api; then
+		cost "product API, warm" api
+		cost "libfcgi, 200 bytes" fixed
+	fi
+	if wanted page; then
+		cost "page, kept in the process" kept
+		cost "page, rendered anew" anew
+		cost "libfcgi, same bytes" page
+	fi
+	if wanted size; then
+		cost "product page, nothing cached, $MANY" product-many
+		cost "list page, nothing cached, $MANY" list-many
+	fi
+	if wanted even; then
+		say ""
+		printf '%-46s %8s %8s %8s %8s\n' \
+			"answers per connection, of $CONNS" least most mean \
+			longest >>"$T"
+		even_row "product API, warm" app
+		even_row "libfcgi, 200 bytes" fixed
+	fi
+}
+
+it_mkdir "$RUN"
+it_souk_install
+it_start_pg
+it_start_redis
+it_ini
+it_souk_env soukctl migrate >/dev/null || it_bail "migrate"
+it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" >/dev/null ||
+	it_bail "import"
+bench_nginx
+it_start_fcgi fcgi.children=$CHILDREN
+bench_fcgi bare souk cache.pages=no
+subject
+bench_floor fixed -t application/json
+bench_floor page -t "text/html; charset=utf-8" -f "$RUN/page"
+for s in edge api page even size; do
+	! wanted $s || measure_$s
+done
+table
+cat "$T"
+[ "$MISSED" = 0 ] || echo "# $MISSED below the target"
