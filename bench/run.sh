@@ -113,11 +113,13 @@ bench_fcgi() {
 	local name=$1 db=$2 d=$RUN/$1
 	shift 2
 	it_mkdir "$d"
+	[ ! -e "$IT/souk.ini" ] || cp "$IT/souk.ini" "$RUN/first.ini"
 	it_ini "fcgi.listen=unix:$d/fcgi.sock" "fcgi.status_file=$d/status" \
 		"fcgi.pid_file=$d/pid" "fcgi.children=$CHILDREN" \
 		"postgres.url=$(it_pg_url "$PGPORT_MAIN" | sed "s|/souk?|/$db?|")" \
 		"$@"
 	mv "$IT/souk.ini" "$d/souk.ini"
+	cp "$RUN/first.ini" "$IT/souk.ini"
 	it_spawn "$name" TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
 		env -u DATABASE_URL -u DATABASE_REPLICA_URL -u REDIS_URL \
 		-u SOUK_URL souk-fcgi -c "$d/souk.ini"
