@@ -47,6 +47,10 @@ it_eq "warm: what may be sold, the next sale, no draft" \
 	"$("$soukctl" cache warm --json)" '{"filled":31,"present":0}'
 it_eq "again: all is there" "$("$soukctl" cache warm --limit 5 --json)" '{"filled":0,"present":6}'
 it_eq "a record is under its key" "$(it_redis EXISTS product:30 "sale:$sale")" 2
+it_ok "a sale gets one more item" "$soukctl" sale add "$sale" --product 2 --allotment 1
+it_eq "and its record is gone" "$(it_redis EXISTS "sale:$sale")" 0
+"$soukctl" cache warm --quiet >/dev/null
+it_match "the record made anew has it" "$(it_redis GET "sale:$sale")" '"productId":2,'
 start=$(date +%s%N)
 "$soukctl" cache warm --rate 30 --quiet >/dev/null
 it_ok "no faster than asked for" [ $((($(date +%s%N) - start) / 1000000)) -ge 900 ]

@@ -100,6 +100,44 @@ it_exit "no such database: a person must act" 100 env \
 	"$soukctl" migrate
 it_match "which is told what to do" "$(DATABASE_URL=$(it_pg_url "$PGPORT_MAIN" |
 	sed s,/souk?,/nosuch?,) "$soukctl" migrate 2>&1)" 'createdb'
+# Through PgBouncer in transaction mode the lock holds too.
+if command -v pgbouncer >/dev/null || [ -x /usr/sbin/pgbouncer ]; then
+	it_port bouncer
+	it_mkdir "$IT/bouncer"
+	it_psql -U postgres -c 'CREATE DATABASE pooled OWNER souk'
+	printf '"souk" ""\n' >"$IT/bouncer/users"
+	cat >"$IT/bouncer/ini" <<-INI
+		[databases]
+		pooled = host=$IT/pg port=$PGPORT_MAIN dbname=pooled
+		[pgbouncer]
+		listen_addr = 127.0.0.1
+		listen_port = $bouncer
+		auth_type = trust
+		auth_file = $IT/bouncer/users
+		pool_mode = transaction
+		default_pool_size = 3
+		unix_socket_dir =
+	INI
+	it_spawn pgbouncer INT "${IT_AS[@]+"${IT_AS[@]}"}" \
+		"$(command -v pgbouncer || echo /usr/sbin/pgbouncer)" "$IT/bouncer/ini"
+	it_wait_for 10 it_open_port "$bouncer" || it_bail "pgbouncer did not start"
+	pids=() bad=0
+	for i in 1 2 3 4 5 6; do
+		DATABASE_URL=postgresql://souk@127.0.0.1:$bouncer/pooled \
+			SOUK_POSTGRES_POOLER=transaction \
+			SOUK_POSTGRES_MIGRATIONS=$srcdir/sql \
+			"$soukctl" migrate >"$IT/pooled.$i" 2>&1 &
+		pids+=($!)
+	done
+	for p in "${pids[@]}"; do wait "$p" || bad=$((bad + 1)); done
+	it_eq "six at once through a pooler of three" "$bad" 0
+	it_eq "apply each file once" \
+		"$(cat "$IT"/pooled.* | grep -c '^[0-9].*sql$')" \
+		"$(find "$srcdir/sql" -name '*.sql' | wc -l)"
+else
+	it_skip "through PgBouncer" "pgbouncer is not installed"
+fi
+
 it_stop pg
 it_exit "PostgreSQL away: try again" 111 "$soukctl" migrate
 it_summary
