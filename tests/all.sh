@@ -22,7 +22,7 @@ note() { printf '\n==== %s (%d s)\n' "$*" $SECONDS; }
 count() { # LOG RESULT
 	local n
 	n=$(awk '
-	/^[0-9]+ passed, [0-9]+ failed$/ { p += $1; f += $3; seen = 1 }
+	/^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$/ { p += $1; f += $3; seen = 1 }
 	/^[0-9]+%: Checks: [0-9]+, Failures: [0-9]+, Errors: [0-9]+/ {
 		gsub(/[%:,]/, ""); p += $3 - $5 - $7; f += $5 + $7; seen = 1 }
 	END { if (seen) print p + 0, f + 0 }' "$1" 2>/dev/null)
