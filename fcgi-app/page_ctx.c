@@ -51,7 +51,7 @@ file_read(const char *path, struct strbuf *out, struct err *e)
 		    "%s: larger than a page's part should be", path);
 	else if (!utf8_valid(out->s, out->len))
 		rc = err_set(e, RC_INVALID, "not_utf8", "%s: not UTF-8", path);
-	fclose(f);
+	(void)fclose(f);
 	return rc;
 }
 
@@ -70,7 +70,7 @@ json_read(const char *path, bool none_ok, json_t **out, struct err *e)
 			return RC_OK;
 		}
 		if (f != NULL)
-			fclose(f);
+			(void)fclose(f);
 	}
 	*out = json_load_file(path, JSON_REJECT_DUPLICATES, &je);
 	if (*out == NULL && json_error_code(&je) == json_error_cannot_open_file)

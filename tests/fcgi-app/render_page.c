@@ -76,9 +76,9 @@ main(int argc, char **argv)
 		.language = "en" };
 	struct err e = ERR_INIT;
 	struct strbuf record, out;
-	struct page_ctx *ctx;
+	struct page_ctx *ctx = NULL;
 	clock_t start;
-	int n;
+	int n, status = 1;
 
 	if (argc < 4) {
 		fprintf(stderr,
@@ -94,7 +94,7 @@ main(int argc, char **argv)
 		file_read(argv[4], &record);
 	if (page_ctx_load(&opts, &ctx, &e) != RC_OK) {
 		fprintf(stderr, "%s\n", e.msg);
-		return 1;
+		goto out;
 	}
 	start = clock();
 	for (int i = 0; i < n; i++) {
@@ -102,7 +102,7 @@ main(int argc, char **argv)
 		if (render(ctx, argv[3], strbuf_span(&record), &out, &e) !=
 		    RC_OK) {
 			fprintf(stderr, "%s\n", e.msg);
-			return 1;
+			goto out;
 		}
 	}
 	if (n > 1) {
@@ -112,8 +112,10 @@ main(int argc, char **argv)
 	} else {
 		fwrite(out.s, 1, out.len, stdout);
 	}
+	status = 0;
+out:
 	page_ctx_free(ctx);
 	strbuf_release(&out);
 	strbuf_release(&record);
-	return 0;
+	return status;
 }
