@@ -2,6 +2,7 @@
  * The public pages: each is rendered from cached records (page.h), packed and
  * cached (public.c).
  */
+#include <jansson.h>
 #include <string.h>
 
 #include "base/arena.h"
@@ -14,6 +15,7 @@
 #include "fcgi-app/query.h"
 #include "shop/catalog.h"
 #include "shop/sale.h"
+#include "store/cache.h"
 
 enum { HOME_PRODUCTS = 12 };
 
@@ -100,6 +102,37 @@ page_products(struct app *app, struct request *rq, const struct match *m,
 	    rs, e);
 }
 
+static void
+view_free(void *view)
+{
+	json_decref(view);
+}
+
+/*
+ * Without a page cache every request renders: then what was prepared from the
+ * record (nine tenths of the work) stays with this process's copy of it, and
+ * goes with it. With one a page is made once and nobody asks for it again.
+ */
+static enum rc
+product_show(struct app *app, int64_t id, const struct cache_entry *entry,
+    struct arena *arena, struct strbuf *sb, struct err *e)
+{
+	json_t *view = entry->parsed;
+	enum rc rc;
+
+	if (app->pages_cached)
+		return page_product_render(app->pages, entry->body, sb, e);
+	if (view == NULL) {
+		if ((rc = page_product_view(
+			 app->pages, entry->body, &view, e)) != RC_OK)
+			return rc;
+		cache_attach(app->shop->cache, &app->shop->kind[SK_PRODUCT],
+		    arena_printf(arena, "product:%lld", (long long)id), view,
+		    view_free, 8 * entry->body.n);
+	}
+	return page_product_show(app->pages, view, sb, e);
+}
+
 static enum rc
 make_product(struct app *app, const void *arg, enum pg_node node,
     struct arena *arena, struct made *out, struct err *e)
@@ -112,7 +145,7 @@ make_product(struct app *app, const void *arg, enum pg_node node,
 	doing_set(app->doing, "render product", NULL);
 	if (rc == RC_OK)
 		RENDER(out, arena,
-		    page_product_render(app->pages, entry.body, &sb, e));
+		    product_show(app, *id, &entry, arena, &sb, e));
 	return rc;
 }
 
