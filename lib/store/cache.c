@@ -9,6 +9,7 @@
  *	    discarded         -> look again: an invalidation came in between
  *	    fetch failed      -> the stale record; the lease ends a little later
  *	  somebody else's     -> the stale record, or wait and look again
+ *	  nobody's, just failed -> the stale record, or fail at once
  *	Redis does not answer -> fetch from the primary; nothing is kept
  *
  * Why the local tier is right although messages are handled by the owner's
@@ -78,7 +79,7 @@ struct cache {
 	int64_t flushed_hits, flushed_misses;
 };
 
-enum look { LOOK_HIT, LOOK_LEASE, LOOK_BUSY };
+enum look { LOOK_HIT, LOOK_LEASE, LOOK_BUSY, LOOK_SICK };
 
 struct record {
 	int64_t soft_ms, fill_ms;
@@ -590,7 +591,8 @@ choose_node(struct get *get, int64_t *lsn)
 	return PG_PRIMARY;
 }
 
-/* ms: the lease ends then; 0: now. Its failure costs others a wait. */
+/* ms: nobody may try before then; 0: whoever wants to. Should this fail,
+ * others wait for the lease to run out. */
 static void
 release(struct get *get, int64_t ms)
 {
@@ -804,12 +806,15 @@ get_remote(struct get *get)
 		}
 		if (get->has)
 			return answer_record(get, CF_STALE);
-		if (deadline_left_ms(deadline) == 0) {
+		/* Do not line up before a sick database. */
+		if (get->look == LOOK_SICK || deadline_left_ms(deadline) == 0) {
 			if (discards > 0)
 				return get_direct(get);
 			cache->stats.misses++;
 			return err_set(get->e, RC_RETRY, "cache_busy",
-			    "%s is being read by somebody else",
+			    get->look == LOOK_SICK
+				? "%s could not be read a moment ago"
+				: "%s is being read by somebody else",
 			    get->kind->name);
 		}
 		if (nap_ms == POLL_FIRST_MS)

@@ -96,7 +96,7 @@ struct cache_entry {
  *
  * key: see above. RC_NONE: no such thing (a negative entry counts).
  * RC_RETRY "cache_busy": somebody fills, there is nothing stale, and the wait
- * is over. Otherwise what fetch returned.
+ * is over; or a fetch of it failed a moment ago. Otherwise what fetch returned.
  */
 enum rc cache_get(struct cache *cache, const struct cache_kind *kind,
     const char *key, cache_fetch *fetch, void *arg, struct arena *arena,

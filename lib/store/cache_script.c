@@ -6,7 +6,8 @@
  *	       SOFT_MS: fresh until then, by Redis's clock
  *	       FILL_MS: what the fetch took (for early refresh)
  *	       FLAGS: 1 there is no such thing; GENERATION: "-" for none
- *	{K}:m  t: the lease's token, u: the lease ends (ms by Redis's clock),
+ *	{K}:m  t: the lease's token ("": nobody's, the fetch has failed and is
+ *	       not to be tried before u), u: the lease ends (by Redis's clock),
  *	       v: the least acceptable LSN
  *	gen:x  n: the generation, v: the least acceptable LSN; no TTL
  *
@@ -23,7 +24,8 @@
 /*
  * KEYS K, {K}:m. ARGV token, lease ms, the generation it must have ("": any),
  * "1" to want the lease though it is fresh.
- * -> { 0 hit | 1 the lease is yours | 2 somebody else's, now, v, K or nil }
+ * -> { 0 hit | 1 the lease is yours | 2 somebody else's | 3 nobody's: not now,
+ *      now, v, K or nil }
  */
 const struct redis_script script_cache_read = { "cache_read",
 	NOW_MS "local rec = redis.call('GET', KEYS[1])\n"
@@ -39,7 +41,7 @@ const struct redis_script script_cache_read = { "cache_read",
 	       "end\n"
 	       "local ms = tonumber(ARGV[2])\n"
 	       "if m[1] and tonumber(m[2]) > now then\n"
-	       "  return { 2, now, min, rec }\n"
+	       "  return { m[1] == '' and 3 or 2, now, min, rec }\n"
 	       "end\n"
 	       "redis.call('HSET', KEYS[2], 't', ARGV[1],\n"
 	       "    'u', string.format('%.0f', now + ms))\n"
@@ -68,13 +70,14 @@ const struct redis_script script_cache_fill = { "cache_fill", NOW_MS
 	"redis.call('HDEL', KEYS[2], 't', 'u')\n"
 	"return 0\n" };
 
-/* KEYS {K}:m. ARGV token, ms: the lease ends then (0: now). -> 1 it was ours */
+/* KEYS {K}:m. ARGV token, ms: nobody may try before (0: all may). -> 1 it was
+ * ours */
 const struct redis_script script_cache_release = { "cache_release", NOW_MS
 	"if redis.call('HGET', KEYS[1], 't') ~= ARGV[1] then return 0 end\n"
 	"if ARGV[2] == '0' then\n"
 	"  redis.call('HDEL', KEYS[1], 't', 'u')\n"
 	"else\n"
-	"  redis.call('HSET', KEYS[1], 'u',\n"
+	"  redis.call('HSET', KEYS[1], 't', '', 'u',\n"
 	"      string.format('%.0f', now + tonumber(ARGV[2])))\n"
 	"end\n"
 	"return 1\n" };

@@ -154,8 +154,15 @@ redis_wait(struct redis *redis, int64_t deadline, const char *what,
 			return err_set(e, RC_RETRY, "redis_down",
 			    "Redis: the answer is not its protocol");
 		}
-		if (link_flush(link) != 0)
+		if (link_flush(link) != 0) {
+			int err = errno;
+
+			/* It may have said why it would not hear us. */
+			if (link_fill(link) > 0)
+				continue;
+			errno = err;
 			return redis_broken(redis, e);
+		}
 		pfd.fd = link->fd; /* the next address: another one */
 		pfd.events = link_events(link);
 		rv = poll(&pfd, 1, deadline_left_ms(deadline));
@@ -233,12 +240,15 @@ redis_greet(struct redis *redis, int64_t deadline, struct err *e)
 		rc = redis_wait(redis, deadline, "connect", &r, e);
 		if (rc != RC_OK)
 			break;
-		if (i == n) {
-			redis_learn_server(redis, r);
-		} else if (r->type == REDIS_REPLY_ERROR) {
+		/* "max number of clients reached", NOAUTH, DENIED; but a server
+		 * that only keeps INFO from us is one we know nothing of. */
+		if (r->type == REDIS_REPLY_ERROR &&
+		    (i < n || strncmp(r->str, "NOPERM", 6) != 0)) {
 			redis_drop(redis);
 			rc = err_set(
 			    e, RC_RETRY, "redis_down", "Redis: %s", r->str);
+		} else if (i == n) {
+			redis_learn_server(redis, r);
 		}
 		freeReplyObject(r);
 	}

@@ -114,7 +114,8 @@ struct redis_stats {
 struct redis_stats redis_stats(const struct redis *redis);
 
 /*
- * ---- Subscription: a connection of its own that never blocks.
+ * ---- Subscription: a connection of its own that never blocks (but for a
+ * host given by name, which getaddrinfo(3) looks up at each connect).
  *
  * The owner polls redis_sub_fd() (asking for it anew each time: a reconnect
  * changes it) and calls redis_sub_turn() when it is readable and at least every

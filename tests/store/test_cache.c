@@ -600,12 +600,19 @@ START_TEST(a_failing_fetch_without_a_copy_is_told_and_not_stored)
 	REDIS(&r, "EXISTS", "k");
 	ck_assert_int_eq(redis_num(&r, 1), 0);
 	truth->rc = RC_OK;
-	ck_assert_int_eq(get(other, &page, "k"), RC_OK); /* after a wait */
+	/* Nobody lines up before a sick database, */
+	int64_t began = clock_mono_ms();
+
+	ck_assert_int_eq(get(other, &page, "k"), RC_RETRY);
+	ck_assert_str_eq(e.code, "cache_busy");
+	ck_assert_int_lt(clock_mono_ms() - began, 100);
+	ck_assert_int_eq(truth->fetches, 1);
+	clock_sleep_ms(250); /* and soon it is asked again. */
+	ck_assert_int_eq(get(other, &page, "k"), RC_OK);
 	truth->rc = RC_REFUSED; /* no sickness: nobody waits */
 	ck_assert_int_eq(get(cache, &page, "k2"), RC_REFUSED);
 	truth->rc = RC_OK;
-	int64_t began = clock_mono_ms();
-
+	began = clock_mono_ms();
 	ck_assert_int_eq(get(other, &page, "k2"), RC_OK);
 	ck_assert_int_lt(clock_mono_ms() - began, 100);
 }

@@ -202,6 +202,28 @@ START_TEST(back_off_grows_to_a_second_and_ends_at_a_success)
 }
 END_TEST
 
+START_TEST(a_user_who_may_not_ask_for_info_is_served)
+{
+	struct redis_reply r;
+	struct redis *other;
+	char url[128];
+
+	ck_assert_int_eq(CALL(&r, "ACL", "SETUSER", "default", "-info"), RC_OK);
+	(void)snprintf(url, sizeof url, "unix://%s/s?db=1", server.dir);
+	other = new_redis(url, 3000);
+	ck_assert_int_eq(redis_ping(other, &e), RC_OK);
+	ck_assert_ptr_null(redis_run_id(other));
+	ck_assert_int_eq(redis_uptime_s(other), 0);
+	redis_free(other);
+	/* A server that is full says so, and closes. */
+	ck_assert_int_eq(CALL(&r, "CONFIG", "SET", "maxclients", "1"), RC_OK);
+	other = new_redis(server.url, 3000);
+	ck_assert_int_eq(redis_ping(other, &e), RC_RETRY);
+	ck_assert_ptr_nonnull(strstr(e.msg, "max number of clients"));
+	redis_free(other);
+}
+END_TEST
+
 START_TEST(a_restart_while_idle_costs_no_call)
 {
 	struct redis_reply r;
@@ -253,6 +275,10 @@ START_TEST(password_and_database_are_used)
 	(void)snprintf(url, sizeof url, "unix://%s/s?db=3", server.dir);
 	other = new_redis(url, 3000);
 	ck_assert_int_ne(redis_ping(other, &e), RC_OK);
+	redis_free(other);
+	other = new_redis(server.url, 3000);
+	ck_assert_int_eq(redis_ping(other, &e), RC_RETRY);
+	ck_assert_ptr_nonnull(strstr(e.msg, "NOAUTH"));
 	redis_free(other);
 	ck_assert_int_eq(CALL(&r, "CONFIG", "SET", "requirepass", ""), RC_OK);
 	other = new_redis(url, 3000);
@@ -440,6 +466,7 @@ main(void)
 	tcase_add_test(
 	    tc, a_stopped_server_costs_the_deadline_and_then_nothing);
 	tcase_add_test(tc, back_off_grows_to_a_second_and_ends_at_a_success);
+	tcase_add_test(tc, a_user_who_may_not_ask_for_info_is_served);
 	tcase_add_test(tc, a_restart_while_idle_costs_no_call);
 	tcase_add_loop_test(tc, a_url_is_understood_or_refused, 0, N(urls));
 	tcase_add_test(tc, password_and_database_are_used);
