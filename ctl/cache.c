@@ -9,6 +9,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/conf.h"
 #include "base/text.h"
 #include "shop/catalog.h"
 #include "shop/purge.h"
@@ -100,6 +101,9 @@ warm_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	int64_t limit = WARM_LIMIT;
 	enum rc rc;
 
+	if (!conf_bool(ctl->conf, "cache", "enabled"))
+		return err_set(e, RC_REFUSED, "cache_off",
+		    "[cache] enabled is no: nothing is kept");
 	if ((rc = ctl_int(args, "limit", 1, 1000000, &limit, e)) != RC_OK ||
 	    (rc = ctl_int(args, "rate", 1, 100000, &w.rate, e)) != RC_OK ||
 	    (rc = ctl_shop(ctl, &w.shop, e)) != RC_OK ||

@@ -250,7 +250,7 @@ create_in(struct shop *shop, const struct sale_req *req,
     const struct sale_window *window, struct arena *arena,
     struct sale_made *out, struct forget *f, struct err *e)
 {
-	const struct sale_variant *variant;
+	const struct sale_variant *variant = NULL;
 	const char *title;
 	struct pg_args args = { 0 };
 	struct pg_rows rows;
@@ -278,7 +278,7 @@ sale_create(struct shop *shop, const struct sale_req *req, struct arena *arena,
     struct sale_made *out, struct err *e)
 {
 	struct sale_window window;
-	struct forget f;
+	struct forget f = { 0 };
 	size_t n = req->title == NULL ? 1 : strlen(req->title);
 	enum rc rc;
 
@@ -299,7 +299,7 @@ static enum rc
 add_in(struct shop *shop, int64_t sale_id, const struct sale_item_req *req,
     struct arena *arena, struct sale_made *out, struct forget *f, struct err *e)
 {
-	const struct sale_variant *variant;
+	const struct sale_variant *variant = NULL;
 	const char *title;
 	struct pg_args args = { 0 };
 	struct pg_rows rows;
@@ -329,7 +329,7 @@ enum rc
 sale_add(struct shop *shop, int64_t sale_id, const struct sale_item_req *req,
     struct arena *arena, struct sale_made *out, struct err *e)
 {
-	struct forget f;
+	struct forget f = { 0 };
 	enum rc rc;
 
 	if ((rc = sale_item_check(req, e)) != RC_OK ||

@@ -46,6 +46,8 @@ sale=$("$soukctl" sale create --product 1 --allotment 5 --end 2099-01-01T00:00:0
 it_eq "warm: what may be sold, the next sale, no draft" \
 	"$("$soukctl" cache warm --json)" '{"filled":31,"present":0}'
 it_eq "again: all is there" "$("$soukctl" cache warm --limit 5 --json)" '{"filled":0,"present":6}'
+it_exit "a cache that is switched off is not warmed" 1 env SOUK_CACHE_ENABLED=no \
+	"$soukctl" cache warm
 it_eq "a record is under its key" "$(it_redis EXISTS product:30 "sale:$sale")" 2
 it_ok "a sale gets one more item" "$soukctl" sale add "$sale" --product 2 --allotment 1
 it_eq "and its record is gone" "$(it_redis EXISTS "sale:$sale")" 0
