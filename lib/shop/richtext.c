@@ -166,6 +166,7 @@ struct emit {
 	int inls;
 	const char *block; /* NULL: none */
 	bool block_written, block_implied;
+	int heading; /* the level of the last one; 1: the page's own */
 	bool start;  /* nothing has been written since the block began */
 	bool space;  /* one is due before the next text */
 	int breaks;  /* br elements that are due */
@@ -286,12 +287,43 @@ has_scheme(const char *url, const char *scheme, size_t len)
 	return strlen(scheme) == len && strncasecmp(url, scheme, len) == 0;
 }
 
-/* What comes after "http:" must name a host. */
+/*
+ * What comes after "http:" must name a host: labels with dots between them and
+ * perhaps a port. No user and password: they are there to mislead.
+ */
 static bool
 has_host(const char *rest)
 {
-	return rest[0] == '/' && rest[1] == '/' && rest[2] != '\0' &&
-	       strchr("/?#:@\\", rest[2]) == NULL;
+	const char *p = rest + 2;
+	int label = 0; /* its bytes so far */
+	int port = 0;
+
+	if (rest[0] != '/' || rest[1] != '/')
+		return false;
+	for (; *p != '\0' && strchr("/?#:", *p) == NULL; p++) {
+		unsigned char c = (unsigned char)*p;
+
+		if (c == '.' || c == '-') {
+			if (label == 0 ||
+			    (c == '-' && strchr("./?#:", p[1]) != NULL))
+				return false;
+		} else if (c < 0x80 && !(c >= 'a' && c <= 'z') &&
+			   !(c >= 'A' && c <= 'Z') && !(c >= '0' && c <= '9')) {
+			return false;
+		}
+		label = c == '.' ? 0 : label + 1;
+		if (label > 63) /* RFC 1035, 2.3.4 */
+			return false;
+	}
+	if (p == rest + 2)
+		return false;
+	if (*p == ':') {
+		for (p++; *p >= '0' && *p <= '9' && port <= 65535; p++)
+			port = port * 10 + (*p - '0');
+		if (port < 1 || port > 65535)
+			return false;
+	}
+	return *p == '\0' || strchr("/?#", *p) != NULL;
 }
 
 /* An address for a link, or for a picture, encoded into *out. */
@@ -430,6 +462,21 @@ box_need_flow(struct emit *em)
 		box_push(em, "td", A_CELL, true);
 }
 
+/* A heading is at most one level below the one before it. */
+static const char *
+heading_fit(struct emit *em, const char *name)
+{
+	static const char *const names[] = { "h2", "h3", "h4", "h5", "h6" };
+	int level = name[0] == 'h' ? name[1] - '0' : 0;
+
+	if (level == 0)
+		return name;
+	if (level > em->heading + 1)
+		level = em->heading + 1;
+	em->heading = level;
+	return names[level - 2];
+}
+
 /* Before text or a picture: everything around it is written. */
 static void
 open_for_inline(struct emit *em)
@@ -441,6 +488,7 @@ open_for_inline(struct emit *em)
 	}
 	box_write_all(em);
 	if (em->block != NULL && !em->block_written) {
+		em->block = heading_fit(em, em->block);
 		strbuf_addf(&em->out, "<%s>", em->block);
 		em->block_written = true;
 	}
@@ -909,6 +957,7 @@ richtext_clean(struct span html, struct arena *arena, const char **clean,
 	strbuf_init(&em->out, html.n + 64);
 	strbuf_init(&em->text, 512);
 	em->start = true;
+	em->heading = 1;
 	/* No tree at all: there was nothing in it. */
 	for (const xmlNode *n = doc == NULL ? NULL : doc->children;
 	     n != NULL && !em->failed; n = n->next) {
