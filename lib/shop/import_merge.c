@@ -123,12 +123,14 @@ static const struct pg_stmt checks[] = {
 	    " ORDER BY v.ord LIMIT 20",
 	    0 },
 	{ "import_check_same",
-	    "SELECT file, line, 'options', 'a variant of \"' || left(key, 80)"
-	    " || '\" with the same options (' || array_to_string(options,"
-	    " ' / ') || ') is there already: change or remove one' FROM"
+	    "SELECT d.file, d.line, 'options', 'a variant of \"' ||"
+	    " left(p.handle, 80) || '\" with the same options (' ||"
+	    " array_to_string(d.options, ' / ') || ') is there already:"
+	    " change or remove one' FROM"
 	    " (SELECT *, row_number() OVER (PARTITION BY key, options"
-	    " ORDER BY ord) AS nth FROM import_variant) d WHERE nth > 1"
-	    " ORDER BY ord LIMIT 20",
+	    " ORDER BY ord) AS nth FROM import_variant) d"
+	    " JOIN import_product p ON p.key = d.key"
+	    " WHERE nth > 1 ORDER BY d.ord LIMIT 20",
 	    0 },
 	{ "import_check_sku",
 	    "SELECT file, line, 'SKU', '\"' || left(sku, 80) || '\" is here a"
