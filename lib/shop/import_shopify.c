@@ -50,6 +50,15 @@ static const char *const columns[] = { "Handle", "Title", "Body (HTML)",
 	"Variant Barcode", "Image Src", "Image Position", "Image Alt Text",
 	"SEO Title", "SEO Description", "Variant Image", NULL };
 
+/* The same by the names that Shopify gives them since 2025. */
+static const char *const new_columns[] = { "URL handle", "Title", "Description",
+	"Vendor", "Type", "Tags", "Published on online store", "Status",
+	"Option1 name", "Option2 name", "Option3 name", "Option1 value",
+	"Option2 value", "Option3 value", "SKU", "Weight value (grams)",
+	"Inventory quantity", "Price", "Compare-at price", "Barcode",
+	"Product image URL", "Image position", "Image alt text", "SEO title",
+	"SEO description", "Variant image URL", NULL };
+
 static const struct import_names names = {
 	.handle = "Handle",
 	.title = "Title",
@@ -68,6 +77,24 @@ static const struct import_names names = {
 	.review = "",
 };
 
+static const struct import_names new_names = {
+	.handle = "URL handle",
+	.title = "Title",
+	.description = "Description",
+	.vendor = "Vendor",
+	.type = "Type",
+	.tags = "Tags",
+	.option = "Option1 value",
+	.sku = "SKU",
+	.price = "Price",
+	.barcode = "Barcode",
+	.image = "Product image URL",
+	.alt = "Image alt text",
+	.seo_title = "SEO title",
+	.seo_description = "SEO description",
+	.review = "",
+};
+
 struct reader {
 	struct import *im;
 	struct import_columns cols;
@@ -80,12 +107,23 @@ cell(struct reader *rd, enum column c)
 	return import_cell(rd->im, &rd->cols, rd->r, (int)c);
 }
 
+/* By either set of names; true: the new one. */
+static bool
+find_columns(struct import_columns *cols, const struct csv_record *header)
+{
+	import_columns_find(cols, columns, header);
+	if (cols->at[C_HANDLE] >= 0)
+		return false;
+	import_columns_find(cols, new_columns, header);
+	return true;
+}
+
 bool
 import_is_shopify(const struct csv_record *header)
 {
 	struct import_columns cols;
 
-	import_columns_find(&cols, columns, header);
+	(void)find_columns(&cols, header);
 	return cols.at[C_HANDLE] >= 0 && cols.at[C_TITLE] >= 0 &&
 	       (cols.at[C_PRICE] >= 0 || cols.at[C_BODY] >= 0);
 }
@@ -144,13 +182,13 @@ read_stock(struct reader *rd, struct import_variant *v)
 
 	if (rd->cols.at[C_QTY] < 0 && !rd->im->warned_stock) {
 		rd->im->warned_stock = true;
-		import_warn(rd->im, 0, columns[C_QTY],
+		import_warn(rd->im, 0, rd->cols.name[C_QTY],
 		    "the file has no such column: all stock is 0; add it, or"
 		    " set the stock after the import");
 	}
 	if (s[0] != '\0')
 		(void)import_count(
-		    rd->im, rd->r->line, columns[C_QTY], s, &v->stock);
+		    rd->im, rd->r->line, rd->cols.name[C_QTY], s, &v->stock);
 }
 
 /* "2.5" grams are 2. */
@@ -164,7 +202,7 @@ read_grams(struct reader *rd, struct import_variant *v)
 		return;
 	if (!text_int((struct span){ s, digits }, 0, 1000000000, &v->grams) ||
 	    (s[digits] != '\0' && s[digits] != '.'))
-		import_wrong(rd->im, rd->r->line, columns[C_GRAMS],
+		import_wrong(rd->im, rd->r->line, rd->cols.name[C_GRAMS],
 		    "\"%.40s\" is not a weight in grams", s);
 }
 
@@ -183,7 +221,7 @@ read_options(
 	    strcasecmp(v->option[0], "Default Title") == 0)
 		v->n_options = 0;
 	else if (p->title[0] != '\0' && v->n_options > 0 && p->n_options == 0)
-		import_wrong(rd->im, rd->r->line, columns[C_NAME1],
+		import_wrong(rd->im, rd->r->line, rd->cols.name[C_NAME1],
 		    "empty, but there is an Option1 Value: name the option");
 }
 
@@ -203,14 +241,14 @@ read_variant(struct reader *rd, struct import_product *p)
 	v->sku = sku[0] == '\0' ? NULL : sku;
 	v->barcode = barcode[0] == '\'' ? barcode + 1 : barcode;
 	if (price[0] == '\0')
-		import_wrong(im, line, columns[C_PRICE],
+		import_wrong(im, line, rd->cols.name[C_PRICE],
 		    "empty: every variant needs a price");
 	else
 		(void)import_price(
-		    im, line, columns[C_PRICE], price, &v->price);
+		    im, line, rd->cols.name[C_PRICE], price, &v->price);
 	if (compare[0] != '\0' &&
 	    import_price(
-		im, line, columns[C_COMPARE], compare, &v->compare_at) &&
+		im, line, rd->cols.name[C_COMPARE], compare, &v->compare_at) &&
 	    v->compare_at == 0)
 		v->compare_at = -1; /* Shopify's way to say: none */
 	read_stock(rd, v);
@@ -233,7 +271,8 @@ read_image(struct reader *rd, struct import_product *p)
 		return;
 	if (position[0] != '\0' &&
 	    !text_int(span_of(position), 1, 1000000, &at))
-		import_wrong(rd->im, rd->r->line, columns[C_IMAGE_POSITION],
+		import_wrong(rd->im, rd->r->line,
+		    rd->cols.name[C_IMAGE_POSITION],
 		    "\"%.40s\" is not a number from 1", position);
 	import_add_image(
 	    rd->im, p, rd->r->line, src, cell(rd, C_IMAGE_ALT), at);
@@ -262,8 +301,7 @@ import_read_shopify(struct import *im, struct csv *csv,
 	struct err why = ERR_INIT;
 	enum rc rc = RC_OK, got;
 
-	im->names = &names;
-	import_columns_find(&rd.cols, columns, header);
+	im->names = find_columns(&rd.cols, header) ? &new_names : &names;
 	while (rc == RC_OK && !import_enough(im) &&
 	       (got = csv_next(csv, &r, &why)) != RC_NONE) {
 		if (got == RC_FAIL)
@@ -276,7 +314,7 @@ import_read_shopify(struct import *im, struct csv *csv,
 		const char *handle = cell(&rd, C_HANDLE);
 
 		if (handle[0] == '\0') {
-			import_wrong(im, r.line, "Handle",
+			import_wrong(im, r.line, im->names->handle,
 			    "empty: every row needs its product's handle");
 			continue;
 		}

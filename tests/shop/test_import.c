@@ -159,6 +159,12 @@ static const struct {
 	    "f:2: the quote opened on line 2 is never closed", NULL },
 	{ SHOPIFY "a,A\xff,,,true,,,X,1,5,,,,\n", "",
 	    "f:2: field 2 is not UTF-8", NULL },
+	{ "Title,URL handle,Price,SKU,Inventory quantity,Product image URL\n"
+	  "Mug,mug,9.50,M,3,https://e.org/1.jpg\n",
+	    "2 mug \"Mug\" active (M 950 x3) [1 https://e.org/1.jpg]\n", NULL,
+	    NULL },
+	{ "Title,URL handle,Price\nMug,mug,x\n", "",
+	    "f:2: Price: \"x\" is not a price", "f: Inventory quantity" },
 	/* WooCommerce */
 	{ WOO "7,simple,S1,Blue Shirt,1,Short,Long\\nlong,1,4.0000,8,10,"
 	      "\"Clothing > Shirts, Sale\",\"a, b\",\"https://e.org/1.jpg, "
