@@ -102,6 +102,18 @@ make_now(struct app *app, struct request *rq, const struct public *p,
 	return RC_OK;
 }
 
+/* How long those in front may keep it: what is stale here is being made anew,
+ * so only for the moment. */
+static const char *
+cache_control(const struct public *p, const struct cache_entry *entry)
+{
+	if (!entry->storable)
+		return "no-store";
+	if (entry->from == CF_STALE)
+		return "public, max-age=0, s-maxage=1";
+	return p->cache;
+}
+
 enum rc
 public_answer(struct app *app, struct request *rq, const struct public *p,
     struct response *rs, struct err *e)
@@ -131,7 +143,7 @@ public_answer(struct app *app, struct request *rq, const struct public *p,
 	rs->type = p->type;
 	rs->encoding = name;
 	rs->vary_encoding = true;
-	rs->cache = entry.storable ? p->cache : "no-store";
+	rs->cache = cache_control(p, &entry);
 	rs->etag = arena_printf(rq->arena, "\"%s%s%s\"", pack.tag,
 	    name == NULL ? "" : "-", name == NULL ? "" : name);
 	rs->body = pack.body[enc];
