@@ -567,14 +567,15 @@ schema(void)
 int
 main(void)
 {
-	Suite *s = suite_create("invalidation");
-	TCase *tc = tcase_create("invalidation");
-
 	if (getenv("DATABASE_URL") == NULL || !redis_server_installed()) {
 		printf("skipped: run by invalidation.sh\n");
 		return 77;
 	}
 	schema();
+
+	Suite *s = suite_create("invalidation");
+	TCase *tc = tcase_create("invalidation");
+
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, set_up, tear_down);
 	tcase_add_test(tc, the_writer_carries_it_out);
