@@ -1,8 +1,9 @@
 /*
  * The caches hear of an import through rows of `invalidation`, written in its
  * transaction: whoever looks after the caches carries them out within a second
- * of the commit. Only what was there before is named, a thousand products to a
- * row; lists are in one generation.
+ * of the commit. What was there before is named, a thousand products to a row;
+ * of new ones a thousand at most: for these there can only be a remembered "no
+ * such thing", which is short-lived. Lists are in one generation.
  */
 #include "shop/import_int.h"
 
@@ -12,7 +13,8 @@
 /* As catalog_update() names them, for sales too. */
 static const char products_sql[] =
     "WITH c AS (SELECT id, (row_number() OVER (ORDER BY id) - 1) / 1000 AS nth"
-    "  FROM import_changed WHERE how <> 'c'),"
+    "  FROM import_changed WHERE how <> 'c'"
+    "   OR (SELECT count(*) FROM import_changed WHERE how = 'c') <= 1000),"
     " s AS (SELECT DISTINCT c.nth, s.id FROM c JOIN sale_item i"
     "  ON i.product_id = c.id JOIN sale s ON s.id = i.sale_id"
     "  WHERE s.ends_at > now() - interval '1 day'),"
