@@ -159,18 +159,48 @@ arena_strndup(struct arena *arena, const char *s, size_t n)
 }
 
 char *
+arena_concat(struct arena *arena, ...)
+{
+	va_list ap, again;
+	size_t n = 0;
+	char *out, *p;
+	const char *s;
+
+	va_start(ap, arena);
+	va_copy(again, ap);
+	while ((s = va_arg(ap, const char *)) != NULL)
+		n += strlen(s);
+	va_end(ap);
+	p = out = arena_alloc(arena, n + 1);
+	while ((s = va_arg(again, const char *)) != NULL) {
+		size_t len = strlen(s);
+
+		memcpy(p, s, len);
+		p += len;
+	}
+	va_end(again);
+	*p = '\0';
+	return out;
+}
+
+char *
 arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
 {
+	struct block *b = arena->head;
+	char *at = (char *)b->data + b->used;
+	size_t left = b->size - b->used;
 	va_list again;
 
+	/* Mostly what is left of the block is enough: then one pass does. */
 	va_copy(again, ap);
-	int n = vsnprintf(NULL, 0, fmt, again);
+	int n = vsnprintf(at, left, fmt, again);
 
 	va_end(again);
 	assert(n >= 0);
 	char *p = arena_alloc(arena, (size_t)n + 1);
 
-	(void)vsnprintf(p, (size_t)n + 1, fmt, ap);
+	if (p != at || (size_t)n >= left)
+		(void)vsnprintf(p, (size_t)n + 1, fmt, ap);
 	return p;
 }
 

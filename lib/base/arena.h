@@ -30,6 +30,10 @@ void *arena_calloc(struct arena *arena, size_t count, size_t size);
 void *arena_memdup(struct arena *arena, const void *p, size_t size);
 char *arena_strdup(struct arena *arena, const char *s);
 char *arena_strndup(struct arena *arena, const char *s, size_t n);
+char *arena_concat(struct arena *arena, ...)
+    __attribute__((sentinel)); /* of const char *, NULL at the end */
+char *arena_concat(struct arena *arena, ...)
+    __attribute__((sentinel)); /* strings, NULL at the end */
 char *arena_printf(struct arena *arena, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 char *arena_vprintf(struct arena *arena, const char *fmt, va_list ap)

@@ -58,7 +58,8 @@ strbuf_trunc(struct strbuf *sb, size_t len)
 void
 strbuf_add(struct strbuf *sb, const void *p, size_t n)
 {
-	strbuf_grow(sb, n);
+	if (n >= sb->cap - sb->len)
+		strbuf_grow(sb, n);
 	if (n > 0)
 		memcpy(sb->s + sb->len, p, n);
 	sb->len += n;
@@ -80,7 +81,8 @@ strbuf_addspan(struct strbuf *sb, struct span s)
 void
 strbuf_addc(struct strbuf *sb, char c)
 {
-	strbuf_grow(sb, 1);
+	if (sb->cap - sb->len < 2)
+		strbuf_grow(sb, 1);
 	sb->s[sb->len++] = c;
 	sb->s[sb->len] = '\0';
 }
@@ -199,22 +201,28 @@ strbuf_add_urlarg(struct strbuf *sb, const char *s, size_t n)
 void
 strbuf_add_json(struct strbuf *sb, const char *s, size_t n)
 {
+	size_t from = 0;
+
 	strbuf_grow(sb, n + 16);
 	for (size_t i = 0; i < n; i++) {
 		unsigned char c = (unsigned char)s[i];
+		bool slash = c == '"' || c == '\\';
 
-		if (c == '"' || c == '\\') {
+		if (!slash && c >= 0x20 && c != 0x7f && c != '<' && c != '>' &&
+		    c != '&')
+			continue;
+		strbuf_add(sb, s + from, i - from);
+		from = i + 1;
+		if (slash) {
 			strbuf_addc(sb, '\\');
 			strbuf_addc(sb, (char)c);
 		} else if (c == '\n') {
 			strbuf_add(sb, "\\n", 2);
-		} else if (c < 0x20 || c == 0x7f || c == '<' || c == '>' ||
-			   c == '&') {
-			strbuf_addf(sb, "\\u%04x", c);
 		} else {
-			strbuf_addc(sb, (char)c);
+			strbuf_addf(sb, "\\u%04x", c);
 		}
 	}
+	strbuf_add(sb, s + from, n - from);
 }
 
 struct span

@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -82,6 +83,22 @@ text_int(struct span s, int64_t min, int64_t max, int64_t *out)
 		return false;
 	*out = value;
 	return true;
+}
+
+char *
+text_num(int64_t value, char out[TEXT_NUM])
+{
+	uint64_t left = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+	char digits[TEXT_NUM], *p = digits + sizeof digits;
+
+	*--p = '\0';
+	do {
+		*--p = (char)('0' + left % 10);
+		left /= 10;
+	} while (left > 0);
+	if (value < 0)
+		*--p = '-';
+	return memcpy(out, p, (size_t)(digits + sizeof digits - p));
 }
 
 void

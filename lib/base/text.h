@@ -22,6 +22,10 @@ size_t utf8_cut(const char *s, size_t n, size_t max);
 /* Decimal, whole span, no sign but '-', no space; within [min, max]. */
 bool text_int(struct span s, int64_t min, int64_t max, int64_t *out);
 
+/* The other way round: value as decimal digits and a NUL. Returns out. */
+enum { TEXT_NUM = 21 };
+char *text_num(int64_t value, char out[TEXT_NUM]);
+
 /* 64 lower-case hex digits at most: n bytes as 2n digits and a NUL. */
 void text_hex(const unsigned char *p, size_t n, char *out);
 

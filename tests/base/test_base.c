@@ -1,4 +1,5 @@
 #include <check.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,45 @@ START_TEST(arena_keeps_what_it_gave_until_reset)
 	ck_assert_uint_eq(arena_used(arena), 0);
 	ck_assert_str_eq(arena_printf(arena, "%d-%s", 7, "x"), "7-x");
 	arena_free(arena);
+}
+END_TEST
+
+/* At every distance from the end of a block, which the text may cross. */
+START_TEST(arena_prints_whole_texts_wherever_a_block_ends)
+{
+	for (size_t left = 0; left < 64; left += 16) {
+		struct arena *arena = arena_new();
+
+		(void)arena_alloc(arena, 16 * 1024 - left);
+		for (int i = 0; i < 6; i++) {
+			char *one = arena_printf(arena, "%015d", i);
+			char *two = arena_printf(arena, "%016d|", i);
+			char *three =
+			    arena_concat(arena, "a", "", one, "|", NULL);
+
+			ck_assert_int_eq(atoi(one), i);
+			ck_assert_uint_eq(strlen(one), 15);
+			ck_assert_int_eq(atoi(two), i);
+			ck_assert_uint_eq(strlen(two), 17);
+			ck_assert_uint_eq(strlen(three), 17);
+			ck_assert_int_eq(atoi(three + 1), i);
+		}
+		arena_free(arena);
+	}
+}
+END_TEST
+
+START_TEST(numbers_are_written_as_they_are_read)
+{
+	static const int64_t values[] = { 0, 7, -7, 10, 1234567890123, INT64_MAX,
+		INT64_MIN };
+	char num[TEXT_NUM], want[32];
+
+	for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+		(void)snprintf(
+		    want, sizeof want, "%lld", (long long)values[i]);
+		ck_assert_str_eq(text_num(values[i], num), want);
+	}
 }
 END_TEST
 
@@ -169,6 +209,8 @@ main(void)
 	TCase *tc = tcase_create("base");
 
 	tcase_add_test(tc, arena_keeps_what_it_gave_until_reset);
+	tcase_add_test(tc, arena_prints_whole_texts_wherever_a_block_ends);
+	tcase_add_test(tc, numbers_are_written_as_they_are_read);
 	tcase_add_test(tc, strbuf_escapes_for_the_place);
 	tcase_add_test(tc, html_is_escaped_wherever_it_stands);
 	tcase_add_test(tc, strbuf_formats_past_its_first_size);
