@@ -35,13 +35,15 @@ enum rc
 api_product_get(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
+	char id[TEXT_NUM];
+
+	text_num(m->id, id);
 	struct public p = { .kind = SK_PRODUCT_PAGE,
-		.key = arena_printf(rq->arena, "page:/api/products/%lld",
-		    (long long)m->id),
+		.key = arena_concat(
+		    rq->arena, "page:/api/products/", id, NULL),
 		.type = TYPE_JSON,
 		.cache = app->product_cache,
-		.tags = arena_printf(
-		    rq->arena, "product-%lld", (long long)m->id),
+		.tags = arena_concat(rq->arena, "product-", id, NULL),
 		.missing = "product_not_found",
 		.make = make_product,
 		.arg = &m->id };

@@ -153,14 +153,15 @@ enum rc
 page_product(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
+	char id[TEXT_NUM];
+
+	text_num(m->id, id);
 	return public_answer(app, rq,
 	    &(struct public){ .kind = SK_PRODUCT_PAGE,
-		.key = arena_printf(
-		    rq->arena, "page:/products/%lld", (long long)m->id),
+		.key = arena_concat(rq->arena, "page:/products/", id, NULL),
 		.type = TYPE_HTML,
 		.cache = app->product_page_cache,
-		.tags = arena_printf(
-		    rq->arena, "product-%lld", (long long)m->id),
+		.tags = arena_concat(rq->arena, "product-", id, NULL),
 		.missing = "product_not_found",
 		.make = make_product,
 		.arg = &m->id },

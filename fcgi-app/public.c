@@ -144,8 +144,8 @@ public_answer(struct app *app, struct request *rq, const struct public *p,
 	rs->encoding = name;
 	rs->vary_encoding = true;
 	rs->cache = cache_control(p, &entry);
-	rs->etag = arena_printf(rq->arena, "\"%s%s%s\"", pack.tag,
-	    name == NULL ? "" : "-", name == NULL ? "" : name);
+	rs->etag = arena_concat(rq->arena, "\"", pack.tag,
+	    name == NULL ? "" : "-", name == NULL ? "" : name, "\"", NULL);
 	rs->body = pack.body[enc];
 	if (pack.extra[0] != '\0')
 		rs->extra[rs->n_extra++] = pack.extra;

@@ -7,22 +7,23 @@
 #include "base/clock.h"
 #include "base/text.h"
 
-/* The parameters that every request needs, found in one pass. */
+/* The parameters that every request needs, found in one pass; shorter names
+ * first, so that a name is compared with those of its length alone. */
 enum known {
-	K_CONTENT_LENGTH,
-	K_CONTENT_TYPE,
-	K_DOCUMENT_URI,
-	K_COOKIE,
-	K_REQUEST_ID,
 	K_HTTPS,
 	K_PATH_INFO,
-	K_QUERY,
-	K_REMOTE_ADDR,
-	K_METHOD,
-	K_SCHEME,
-	K_SCRIPT_NAME,
 	K_PATH,
 	K_START,
+	K_COOKIE,
+	K_REMOTE_ADDR,
+	K_SCRIPT_NAME,
+	K_CONTENT_TYPE,
+	K_DOCUMENT_URI,
+	K_QUERY,
+	K_CONTENT_LENGTH,
+	K_METHOD,
+	K_SCHEME,
+	K_REQUEST_ID,
 	N_KNOWN
 };
 
@@ -31,20 +32,32 @@ static const struct {
 	const char *name;
 	size_t n;
 } known_names[N_KNOWN] = {
-	KNOWN(K_CONTENT_LENGTH, "CONTENT_LENGTH"),
-	KNOWN(K_CONTENT_TYPE, "CONTENT_TYPE"),
-	KNOWN(K_DOCUMENT_URI, "DOCUMENT_URI"),
-	KNOWN(K_COOKIE, "HTTP_COOKIE"),
-	KNOWN(K_REQUEST_ID, "HTTP_X_REQUEST_ID"),
 	KNOWN(K_HTTPS, "HTTPS"),
 	KNOWN(K_PATH_INFO, "PATH_INFO"),
-	KNOWN(K_QUERY, "QUERY_STRING"),
-	KNOWN(K_REMOTE_ADDR, "REMOTE_ADDR"),
-	KNOWN(K_METHOD, "REQUEST_METHOD"),
-	KNOWN(K_SCHEME, "REQUEST_SCHEME"),
-	KNOWN(K_SCRIPT_NAME, "SCRIPT_NAME"),
 	KNOWN(K_PATH, "SOUK_PATH"),
 	KNOWN(K_START, "SOUK_START"),
+	KNOWN(K_COOKIE, "HTTP_COOKIE"),
+	KNOWN(K_REMOTE_ADDR, "REMOTE_ADDR"),
+	KNOWN(K_SCRIPT_NAME, "SCRIPT_NAME"),
+	KNOWN(K_CONTENT_TYPE, "CONTENT_TYPE"),
+	KNOWN(K_DOCUMENT_URI, "DOCUMENT_URI"),
+	KNOWN(K_QUERY, "QUERY_STRING"),
+	KNOWN(K_CONTENT_LENGTH, "CONTENT_LENGTH"),
+	KNOWN(K_METHOD, "REQUEST_METHOD"),
+	KNOWN(K_SCHEME, "REQUEST_SCHEME"),
+	KNOWN(K_REQUEST_ID, "HTTP_X_REQUEST_ID"),
+};
+
+/* Where names of a length begin in known_names, plus one; 0: there are none. */
+enum { KNOWN_LEN_MAX = sizeof "HTTP_X_REQUEST_ID" - 1 };
+static const unsigned char known_of_len[KNOWN_LEN_MAX + 1] = {
+	[5] = K_HTTPS + 1,
+	[9] = K_PATH_INFO + 1,
+	[10] = K_START + 1,
+	[11] = K_COOKIE + 1,
+	[12] = K_CONTENT_TYPE + 1,
+	[14] = K_CONTENT_LENGTH + 1,
+	[17] = K_REQUEST_ID + 1,
 };
 
 static const struct {
@@ -79,7 +92,7 @@ request_param(const struct request *rq, const char *name)
 	size_t n = strlen(name);
 
 	for (const char *const *p = rq->params; *p != NULL; p++) {
-		if (strncmp(*p, name, n) == 0 && (*p)[n] == '=')
+		if (**p == *name && strncmp(*p, name, n) == 0 && (*p)[n] == '=')
 			return *p + n + 1;
 	}
 	return NULL;
@@ -109,23 +122,29 @@ parse_params(struct request *rq, const char *value[N_KNOWN])
 	int n = 0;
 
 	for (const char *const *p = rq->params; *p != NULL; p++) {
-		size_t len = strlen(*p);
+		const char *eq = strchr(*p, '=');
+		size_t name, len;
 
+		if (eq == NULL)
+			eq = *p + strlen(*p);
+		name = (size_t)(eq - *p);
+		len = name + strlen(eq);
 		bytes += len;
 		if (++n > RQ_MAX_PARAMS || bytes > RQ_MAX_PARAM_BYTES) {
 			refuse(rq, 431, "headers_too_large",
 			    "The request's header fields are too large");
 			return;
 		}
-		for (int k = 0; k < N_KNOWN; k++) {
-			size_t kn = known_names[k].n;
-
-			if (len > kn && (*p)[kn] == '=' &&
-			    memcmp(*p, known_names[k].name, kn) == 0) {
-				if (value[k] == NULL)
-					value[k] = *p + kn + 1;
-				break;
-			}
+		if (*eq == '\0' || name > KNOWN_LEN_MAX ||
+		    known_of_len[name] == 0)
+			continue;
+		for (int k = known_of_len[name] - 1;
+		     k < N_KNOWN && known_names[k].n == name; k++) {
+			if (memcmp(*p, known_names[k].name, name) != 0)
+				continue;
+			if (value[k] == NULL)
+				value[k] = eq + 1;
+			break;
 		}
 	}
 }
@@ -165,7 +184,7 @@ join_path(struct arena *arena, const char *script, const char *info)
 		return info[0] == '\0' ? "/" : info;
 	if (info[0] == '\0')
 		return script;
-	return arena_printf(arena, "%s%s", script, info);
+	return arena_concat(arena, script, info, NULL);
 }
 
 static const char *

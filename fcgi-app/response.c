@@ -1,10 +1,10 @@
 #include "fcgi-app/request.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #include "base/arena.h"
 #include "base/strbuf.h"
+#include "base/text.h"
 
 static const struct {
 	int status;
@@ -59,7 +59,7 @@ response_header(struct response *rs, struct arena *arena, const char *name,
     const char *value)
 {
 	assert(rs->n_extra < (int)(sizeof rs->extra / sizeof *rs->extra));
-	rs->extra[rs->n_extra++] = arena_printf(arena, "%s: %s", name, value);
+	rs->extra[rs->n_extra++] = arena_concat(arena, name, ": ", value, NULL);
 }
 
 bool
@@ -89,11 +89,12 @@ response_head(const struct response *rs, const struct request *rq,
     struct strbuf *out, struct err *e)
 {
 	size_t start = out->len;
-	char num[32];
+	char num[TEXT_NUM];
 	bool ok;
 
-	snprintf(num, sizeof num, "Status: %d ", rs->status);
-	strbuf_adds(out, num);
+	strbuf_add(out, "Status: ", 8);
+	strbuf_adds(out, text_num(rs->status, num));
+	strbuf_addc(out, ' ');
 	strbuf_adds(out, status_reason(rs->status));
 	strbuf_add(out, "\r\n", 2);
 	ok = head_line(out, "Content-Type", rs->type) &&
@@ -112,8 +113,8 @@ response_head(const struct response *rs, const struct request *rq,
 		    "A header field of the answer holds a line end");
 	}
 	if (rs->status != 204 && rs->status != 304) {
-		snprintf(num, sizeof num, "%zu", rs->body.n);
-		head_line(out, "Content-Length", num);
+		head_line(
+		    out, "Content-Length", text_num((int64_t)rs->body.n, num));
 	}
 	strbuf_add(out, "\r\n", 2);
 	return RC_OK;

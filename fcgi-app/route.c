@@ -58,19 +58,19 @@ bool
 route_match(const char *pattern, const char *path, struct match *m)
 {
 	while (*pattern != '\0') {
-		if (strcmp(pattern, "{name}") == 0) {
+		if (*pattern != '{') {
+			if (*pattern++ != *path++)
+				return false;
+		} else if (strcmp(pattern, "{name}") == 0) {
 			m->name = path;
 			return *path != '\0';
-		}
-		if (strncmp(pattern, "{id}", 4) == 0) {
+		} else {
 			size_t n = match_id(path, &m->id);
 
 			if (n == 0)
 				return false;
-			pattern += 4;
+			pattern += 4; /* {id} */
 			path += n;
-		} else if (*pattern++ != *path++) {
-			return false;
 		}
 	}
 	return *path == '\0';

@@ -210,14 +210,21 @@ no_product(struct err *e)
 	return err_set(e, RC_NONE, "product_not_found", "No such product");
 }
 
+static const char *
+product_key(int64_t id, struct arena *arena)
+{
+	char num[TEXT_NUM];
+
+	return arena_concat(arena, "product:", text_num(id, num), NULL);
+}
+
 enum rc
 catalog_get(struct shop *shop, int64_t id, struct arena *arena,
     struct cache_entry *out, struct err *e)
 {
 	struct product_fetch f = { shop, id };
 	enum rc rc = cache_get(shop->cache, &shop->kind[SK_PRODUCT],
-	    arena_printf(arena, "product:%lld", (long long)id), product_fetch,
-	    &f, arena, out, e);
+	    product_key(id, arena), product_fetch, &f, arena, out, e);
 
 	return rc == RC_NONE ? no_product(e) : rc;
 }

@@ -133,4 +133,17 @@ if command -v node >/dev/null && [ "$(node -p 'typeof fetch')" = function ]; the
 else
 	it_skip "and what it says is true" "no node with fetch"
 fi
+# ---- [cache] pages = no: a page is shown anew each time
+it_stop fcgi
+it_start_fcgi cache.pages=no fcgi.children=1
+page() { curl -fsS "$SOUK_URL/products/$((id + 1))" >"$IT/page.$1"; }
+page 1 && page 2 && page 3
+it_ok "the same page each time, prepared or not" cmp "$IT/page.1" "$IT/page.3"
+it_match "of the right product" "$(cat "$IT/page.3")" \
+	"href=\"[^\"]*/products/$((id + 1))\""
+path=/api/products/$((id + 1))
+put 200 "a change" '{"title":"Quite another mug"}'
+it_wait_for 2 sh -c "curl -fsS '$SOUK_URL/products/$((id + 1))' |
+	grep -q 'Quite another mug'"
+eq "is on the page" 0 $?
 it_summary
