@@ -199,7 +199,7 @@ arena_vprintf(struct arena *arena, const char *fmt, va_list ap)
 	assert(n >= 0);
 	char *p = arena_alloc(arena, (size_t)n + 1);
 
-	if (p != at || (size_t)n >= left)
+	if (p != at) /* it was not */
 		(void)vsnprintf(p, (size_t)n + 1, fmt, ap);
 	return p;
 }
