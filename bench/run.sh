@@ -191,6 +191,16 @@ ratios() {
 				v[1], v[NR] }'
 }
 
+# CPU time that a request of A costs the servers, B's as a part of it: as the
+# ratio of req/s would be on a machine that does nothing else
+by_cpu() {
+	cat "$RUN/m.$1" - "$RUN/m.$2" <<<"-" | awk '
+		BEGIN { i = 0 }
+		/^-/ { i = 1; next }
+		{ n[i] += $2; c[i] += $3 + $4 + $5 + $6 }
+		END { printf "%.2f", c[1] / n[1] / (c[0] / n[0]) }'
+}
+
 # row TEXT A B [TARGET]: A is the shop; the ratio should be TARGET or more
 row() {
 	local r low high verdict=''
@@ -200,9 +210,9 @@ row() {
 		awk -v r="$r" -v t="$4" 'BEGIN { exit !(r < t) }' &&
 			verdict="LESS than $4" MISSED=$((MISSED + 1))
 	fi
-	printf '%-46s %8.0f %8.0f %6.2f  (%.2f-%.2f)  %s\n' "$1" \
+	printf '%-46s %8.0f %8.0f %6.2f  (%.2f-%.2f) %6s  %s\n' "$1" \
 		"$(median "$2" 1)" "$(median "$3" 1)" "$r" "$low" "$high" \
-		"$verdict" >>"$T"
+		"$(by_cpu "$2" "$3")" "$verdict" >>"$T"
 }
 
 # cost TEXT NAME: CPU time per request, in microseconds, all rounds together
@@ -351,8 +361,8 @@ table() {
 		"bytes; $CONNS connections, $CHILDREN processes, $ROUNDS rounds" \
 		"of $SECONDS_EACH s, $(nproc) cores shared with wrk"
 	say ""
-	printf '%-46s %8s %8s %6s  %s\n' "req/s (medians)" shop floor ratio \
-		"(rounds)" >>"$T"
+	printf '%-46s %8s %8s %6s  %-11s %6s\n' "req/s (medians)" shop floor \
+		ratio "(rounds)" "by CPU" >>"$T"
 	if wanted edge; then
 		row "edge HIT : nginx static" edge static 0.9
 		row "edge HIT br : nginx static br" edge-br static-br 0.9
@@ -366,8 +376,9 @@ table() {
 	fi
 	if wanted size; then
 		say ""
-		printf '%-46s %8s %8s %6s\n' "req/s, nothing cached" "$MANY" \
-			100 ratio >>"$T"
+		printf '%-46s %8s %8s %6s  %-11s %6s\n' \
+			"req/s, nothing cached; products:" "$MANY" 100 ratio \
+			"(rounds)" "by CPU" >>"$T"
 		# 1.3 times the time
 		row "product page" product-many product-few 0.77
 		row "first list page" list-many list-few 0.77
