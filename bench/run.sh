@@ -295,8 +295,8 @@ size_start() {
 		it_bail "no database"
 	for db in few many; do
 		bench_fcgi $db $db cache.enabled=no cache.pages=no fcgi.children=4
-		it_souk_env soukctl -c "$RUN/$db/souk.ini" migrate >/dev/null ||
-			it_bail "migrate"
+		it_souk_env soukctl -c "$RUN/$db/souk.ini" migrate \
+			>"$RUN/migrate" 2>&1 || it_bail "migrate"
 	done
 	it_psql -d few -v n=100 -f "$srcdir/bench/catalogue.sql" >/dev/null &&
 		it_psql -d many -v n="$MANY" \
@@ -317,7 +317,7 @@ size_lua() {
 }
 
 measure_size() {
-	local i s
+	local i s SECONDS_EACH=${BENCH_SIZE_SECONDS:-1}
 	size_start
 	size_lua few 100
 	size_lua many "$MANY"
@@ -420,8 +420,9 @@ it_souk_install
 it_start_pg
 it_start_redis
 it_ini
-it_souk_env soukctl migrate >/dev/null || it_bail "migrate"
-it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" >/dev/null ||
+it_souk_env soukctl migrate >"$RUN/migrate" 2>&1 || it_bail "migrate"
+it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" \
+	>"$RUN/import" 2>&1 ||
 	it_bail "import"
 bench_nginx
 it_start_fcgi fcgi.children=$CHILDREN
