@@ -376,8 +376,7 @@ call_all(struct cache *cache, int n, const struct call calls[],
 		if (out[i].type != RT_ERROR)
 			continue;
 		if (c->script == NULL || !span_starts(out[i].str, "NOSCRIPT"))
-			return err_set(e, RC_FAIL, "redis_error", "Redis: %s",
-			    out[i].str.p);
+			return redis_reply_error(&out[i], e);
 		rc = redis_eval(cache->opts.redis, c->script, c->nkeys, c->argv,
 		    c->argc - c->nkeys, c->argv + c->nkeys, arena, &out[i], e);
 	}

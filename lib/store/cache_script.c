@@ -103,8 +103,15 @@ const struct redis_script script_cache_invalidate = { "cache_invalidate",
 	"local old = redis.call('HGET', KEYS[1], 'n')\n"                       \
 	"if old and tonumber(old) >= n then n = tonumber(old) + 1 end\n"
 
-/* KEYS gen:x. ARGV LSN, gen:x. -> 1 */
+/*
+ * KEYS gen:x. ARGV LSN, gen:x. -> 1
+ *
+ * HDEL first, of nothing: a Redis that is full refuses what needs room only
+ * until a script has written (Redis, scriptVerifyOOM()), and forgetting must
+ * not fail for want of it. script_cache_invalidate begins with DEL.
+ */
 const struct redis_script script_cache_bump = { "cache_bump", NEXT_GENERATION
+	"redis.call('HDEL', KEYS[1], '-')\n"
 	"local v = redis.call('HGET', KEYS[1], 'v')\n"
 	"if not v or tonumber(v) < tonumber(ARGV[1]) then v = ARGV[1] end\n"
 	"redis.call('HSET', KEYS[1], 'n', string.format('%.0f', n), 'v', v)\n"

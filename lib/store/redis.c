@@ -341,32 +341,58 @@ reply_copy(const redisReply *r, struct arena *arena, struct redis_reply *out)
 	}
 }
 
+static bool
+error_is(const char *text, const char *word)
+{
+	size_t n = strlen(word);
+
+	return strncmp(text, word, n) == 0 &&
+	       (text[n] == '\0' || text[n] == ' ');
+}
+
+/* What a command within a script was answered; before Redis 7 that stands at
+ * the end: "ERR Error running script (...): @user_script:1: -READONLY You...".
+ */
+static const char *
+error_inner(const char *text)
+{
+	const char *inner = strstr(text, ": -");
+
+	return error_is(text, "ERR") && inner != NULL ? inner + 3 : text;
+}
+
 /* Errors of the server's state, not of our command. */
 static bool
-error_is_passing(struct span text)
+error_is_passing(const char *text)
 {
 	static const char *const passing[] = { "LOADING", "BUSY", "READONLY",
 		"MASTERDOWN", "OOM", "TRYAGAIN", "CLUSTERDOWN", "NOREPLICAS",
-		"UNBLOCKED" };
+		"UNBLOCKED", "MISCONF" };
 
 	for (size_t i = 0; i < sizeof passing / sizeof *passing; i++) {
-		size_t n = strlen(passing[i]);
-
-		if (span_starts(text, passing[i]) &&
-		    (text.n == n || text.p[n] == ' '))
+		if (error_is(text, passing[i]))
 			return true;
 	}
 	return false;
 }
 
-static enum rc
-reply_error(struct redis *redis, const struct redis_reply *r, struct err *e)
+/* A primary that became a replica goes on to answer: another one is to be
+ * found, by a new connection. */
+static bool
+any_readonly(int n, const struct redis_reply out[])
 {
-	redis->stats.errors++;
-	/* A primary that became a replica: another one is to be found. */
-	if (span_starts(r->str, "READONLY"))
-		redis_drop(redis);
-	if (error_is_passing(r->str))
+	for (int i = 0; i < n; i++) {
+		if (out[i].type == RT_ERROR &&
+		    error_is(error_inner(out[i].str.p), "READONLY"))
+			return true;
+	}
+	return false;
+}
+
+enum rc
+redis_reply_error(const struct redis_reply *r, struct err *e)
+{
+	if (error_is_passing(error_inner(r->str.p)))
 		return err_set(
 		    e, RC_RETRY, "redis_unready", "Redis: %s", r->str.p);
 	return err_set(e, RC_FAIL, "redis_error", "Redis: %s", r->str.p);
@@ -397,7 +423,12 @@ redis_exchange(struct redis *redis, const char *what, int n,
 			return rc;
 		reply_copy(r, arena, &out[i]);
 		freeReplyObject(r);
+		if (out[i].type == RT_ERROR &&
+		    !span_starts(out[i].str, "NOSCRIPT"))
+			redis->stats.errors++;
 	}
+	if (any_readonly(n, out))
+		redis_drop(redis);
 	return RC_OK;
 }
 
@@ -416,7 +447,7 @@ redis_call(struct redis *redis, const char *key, int argc,
 	    argv[0].n > 31 ? 31 : (int)argv[0].n, argv[0].p);
 	rc = redis_exchange(redis, what, 1, &cmd, arena, out, e);
 	if (rc == RC_OK && out->type == RT_ERROR)
-		return reply_error(redis, out, e);
+		return redis_reply_error(out, e);
 	return rc;
 }
 
@@ -501,7 +532,7 @@ redis_eval(struct redis *redis, const struct redis_script *script, int nkeys,
 		    redis_exchange(redis, script->name, 1, &cmd, arena, out, e);
 	}
 	if (rc == RC_OK && out->type == RT_ERROR) {
-		rc = reply_error(redis, out, e);
+		rc = redis_reply_error(out, e);
 		err_prefix(e, "%s: ", script->name);
 	}
 	return rc;

@@ -78,6 +78,12 @@ enum rc redis_pipeline(struct redis *redis, int n, const char *const keys[],
     const struct redis_cmd cmds[], struct arena *arena,
     struct redis_reply out[], struct err *e);
 
+/*
+ * What an error reply of a pipeline means, as redis_call tells it: RC_RETRY,
+ * "redis_unready": the server's state, which passes; RC_FAIL, "redis_error".
+ */
+enum rc redis_reply_error(const struct redis_reply *r, struct err *e);
+
 /* A Lua script, called by its SHA-1 and sent whole where it is not known. */
 struct redis_script {
 	const char *name; /* "cache_read": for doing and errors */

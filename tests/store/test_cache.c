@@ -638,6 +638,26 @@ START_TEST(a_bump_ends_all_of_a_group)
 }
 END_TEST
 
+/* What makes room must not fail for want of it. */
+START_TEST(a_full_redis_still_forgets)
+{
+	const char *const keys[] = { "k", "gen:catalog" };
+	struct redis_reply r;
+
+	ck_assert_int_eq(get(cache, &page, "k"), RC_OK);
+	ck_assert_int_eq(get(cache, &listed, "list:1"), RC_OK);
+	REDIS(&r, "CONFIG", "SET", "maxmemory-policy", "noeviction");
+	REDIS(&r, "CONFIG", "SET", "maxmemory", "1");
+	truth->version = 2;
+	ck_assert_int_eq(
+	    cache_invalidate(cache, 2, keys, 1, arena, &e), RC_OK);
+	ck_assert_int_eq(get(other, &page, "k"), RC_OK);
+	ASSERT_BODY("v2");
+	ck_assert_int_eq(get(other, &listed, "list:1"), RC_OK);
+	ASSERT_BODY("v2");
+}
+END_TEST
+
 START_TEST(an_ended_generation_is_not_served_stale)
 {
 	struct redis_reply r;
@@ -1054,6 +1074,7 @@ main(void)
 	tcase_add_test(
 	    tc, a_failing_fetch_without_a_copy_is_told_and_not_stored);
 	tcase_add_test(tc, a_bump_ends_all_of_a_group);
+	tcase_add_test(tc, a_full_redis_still_forgets);
 	tcase_add_test(tc, an_ended_generation_is_not_served_stale);
 	tcase_add_test(
 	    tc, a_generation_has_no_ttl_and_is_never_an_old_one_again);

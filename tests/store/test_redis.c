@@ -102,6 +102,35 @@ START_TEST(a_pipeline_answers_in_order)
 }
 END_TEST
 
+/* A primary that was demoted answers PING for ever; what writes must look for
+ * its successor, by whatever way it was sent. */
+START_TEST(a_demoted_primary_is_left)
+{
+	static const struct redis_script write = { "write",
+		"return redis.call('SET', KEYS[1], 'v')" };
+	const struct span set[] = { span_of("SET"), span_of("a"),
+		span_of("1") };
+	const struct span eval[] = { span_of("EVAL"), span_of(write.body),
+		span_of("1"), span_of("a") };
+	const struct redis_cmd cmds[] = { { 3, set }, { 4, eval } };
+	const char *const keys[] = { "a", "a" };
+	struct redis_reply out[2];
+
+	for (int i = 0; i < 2; i++) {
+		ck_assert_int_eq(
+		    CALL(out, "REPLICAOF", "127.0.0.1", "1"), RC_OK);
+		ck_assert_int_eq(redis_pipeline(redis, 1, keys, &cmds[i], arena,
+				     out, &e),
+		    RC_OK);
+		ck_assert_int_eq(out[0].type, RT_ERROR);
+		ck_assert_int_eq(redis_reply_error(out, &e), RC_RETRY);
+		clock_sleep_ms(200); /* the back-off */
+		ck_assert_int_eq(CALL(out, "REPLICAOF", "NO", "ONE"), RC_OK);
+		ck_assert_int_eq(redis_stats(redis).reconnects, i + 1);
+	}
+}
+END_TEST
+
 START_TEST(a_pipeline_larger_than_the_socket_buffers_does_not_lock_up)
 {
 	enum { N = 64 };
@@ -466,6 +495,7 @@ main(void)
 	tcase_add_test(tc, replies_come_back_as_they_are);
 	tcase_add_test(tc, an_error_reply_is_told_apart);
 	tcase_add_test(tc, a_pipeline_answers_in_order);
+	tcase_add_test(tc, a_demoted_primary_is_left);
 	tcase_add_test(
 	    tc, a_pipeline_larger_than_the_socket_buffers_does_not_lock_up);
 	tcase_add_test(tc, a_script_is_sent_again_where_it_is_not_known);
