@@ -15,22 +15,26 @@
 
 enum { MAX_FILE = 16 << 20 };
 
+/* Pictures first: among what was uploaded nothing else is served, a script
+ * from there would be one of our own to the browser. */
 static const struct {
 	const char *ending, *type;
-} types[] = { { ".css", "text/css; charset=utf-8" },
-	{ ".js", "text/javascript; charset=utf-8" },
-	{ ".svg", "image/svg+xml" }, { ".png", "image/png" },
+} types[] = { { ".svg", "image/svg+xml" }, { ".png", "image/png" },
 	{ ".jpg", "image/jpeg" }, { ".jpeg", "image/jpeg" },
-	{ ".webp", "image/webp" }, { ".avif", "image/avif" },
-	{ ".ico", "image/x-icon" }, { ".woff2", "font/woff2" },
+	{ ".gif", "image/gif" }, { ".webp", "image/webp" },
+	{ ".avif", "image/avif" }, { ".ico", "image/x-icon" },
+	{ ".css", "text/css; charset=utf-8" },
+	{ ".js", "text/javascript; charset=utf-8" }, { ".woff2", "font/woff2" },
 	{ ".txt", "text/plain; charset=utf-8" } };
 
+enum { PICTURES = 8, ALL_TYPES = sizeof types / sizeof *types };
+
 static const char *
-type_of(const char *name)
+type_of(const char *name, size_t among)
 {
 	size_t n = strlen(name);
 
-	for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
+	for (size_t i = 0; i < among; i++) {
 		size_t m = strlen(types[i].ending);
 
 		if (n > m && strcmp(name + n - m, types[i].ending) == 0)
@@ -80,17 +84,18 @@ read_whole(int fd, size_t size, struct arena *arena, struct span *out)
 }
 
 static enum rc
-serve(const char *dir, const char *name, const char *cache,
+serve(const char *dir, const char *name, size_t among, const char *cache,
     struct request *rq, struct response *rs, struct err *e)
 {
-	const char *type = type_of(name);
+	const char *type = type_of(name, among);
 	const char *path = arena_printf(rq->arena, "%s/%s", dir, name);
 	struct stat st;
 	enum rc rc = RC_NONE;
 	int fd = -1;
 
 	if (!name_ok(name) || type == NULL ||
-	    (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)) < 0 ||
+	    (fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)) <
+		0 ||
 	    fstat(fd, &st) != 0 || !S_ISREG(st.st_mode) ||
 	    st.st_size > MAX_FILE) {
 		(void)err_set(e, RC_NONE, "not_found", "No such file");
@@ -119,7 +124,7 @@ enum rc
 file_static(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
-	return serve(conf_str(app->conf, "fcgi", "static"), m->name,
+	return serve(conf_str(app->conf, "fcgi", "static"), m->name, ALL_TYPES,
 	    "public, max-age=31536000, immutable", rq, rs, e);
 }
 
@@ -127,6 +132,6 @@ enum rc
 file_media(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
-	return serve(conf_str(app->conf, "fcgi", "media"), m->name,
+	return serve(conf_str(app->conf, "fcgi", "media"), m->name, PICTURES,
 	    "public, max-age=86400, s-maxage=604800", rq, rs, e);
 }

@@ -18,7 +18,12 @@
 #include "base/text.h"
 
 /* Below this a header costs more than compression wins. */
-enum { MIN_COMPRESS = 256, GZIP_LEVEL = 6, BROTLI_QUALITY = 5 };
+enum {
+	MIN_COMPRESS = 256,
+	MAX_PART = 1 << 28,
+	GZIP_LEVEL = 6,
+	BROTLI_QUALITY = 5
+};
 
 static struct span
 gzip(struct span body, struct arena *arena)
@@ -70,16 +75,16 @@ pack_tag(struct span body, const char *tag, struct arena *arena)
 	unsigned char hash[16];
 	char hex[17];
 
-	(void)crypto_generichash(hash, sizeof hash,
-	    (const unsigned char *)body.p, body.n, NULL, 0);
+	(void)crypto_generichash(
+	    hash, sizeof hash, (const unsigned char *)body.p, body.n, NULL, 0);
 	text_hex(hash, 8, hex);
 	return arena_printf(arena, "%s%s%s", tag == NULL ? "" : tag,
 	    tag == NULL ? "" : ".", hex);
 }
 
 struct span
-pack_make(struct span body, const char *tag, const char *extra,
-    struct arena *arena)
+pack_make(
+    struct span body, const char *tag, const char *extra, struct arena *arena)
 {
 	struct span gz = { NULL, 0 }, br = { NULL, 0 };
 	struct strbuf sb;
@@ -110,8 +115,12 @@ static bool
 number(const char **p, const char *end, char stop, size_t *out)
 {
 	*out = 0;
-	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++)
+	/* No part is longer than the whole, so their sum cannot overflow. */
+	for (; *p < end && **p >= '0' && **p <= '9'; (*p)++) {
 		*out = *out * 10 + (size_t)(**p - '0');
+		if (*out > MAX_PART)
+			return false;
+	}
 	if (*p >= end || **p != stop)
 		return false;
 	(*p)++;

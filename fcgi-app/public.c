@@ -51,8 +51,7 @@ fill(void *arg, enum pg_node node, struct cache_fill *out, struct err *e)
 {
 	const struct fill *f = arg;
 	struct made made = { 0 };
-	enum rc rc =
-	    f->p->make(f->app, f->p->arg, node, out->arena, &made, e);
+	enum rc rc = f->p->make(f->app, f->p->arg, node, out->arena, &made, e);
 
 	if (rc == RC_NONE || (rc == RC_OK && made.none)) {
 		out->none = true;
@@ -82,14 +81,14 @@ missing(const struct public *p, struct err *e)
 	    p->missing == NULL ? "not_found" : p->missing, "No such thing");
 }
 
-/* [cache] pages = no: made at every request, kept nowhere. */
+/* Made for this request, kept nowhere: [cache] pages = no, or what is kept
+ * cannot be read. */
 static enum rc
 make_now(struct app *app, struct request *rq, const struct public *p,
     struct response *rs, struct err *e)
 {
 	struct made made = { 0 };
-	enum rc rc =
-	    p->make(app, p->arg, PG_REPLICA, rq->arena, &made, e);
+	enum rc rc = p->make(app, p->arg, PG_REPLICA, rq->arena, &made, e);
 
 	if (rc == RC_NONE || (rc == RC_OK && made.none))
 		return missing(p, e);
@@ -133,8 +132,10 @@ public_answer(struct app *app, struct request *rq, const struct public *p,
 		if (rc != RC_OK)
 			return rc == RC_NONE ? missing(p, e) : rc;
 	}
-	if ((rc = pack_read(entry.body, &pack, e)) != RC_OK)
-		return rc;
+	/* Damaged, or of another version of this program while an upgrade is
+	 * under way: no reason to fail until it expires. */
+	if (pack_read(entry.body, &pack, e) != RC_OK)
+		return make_now(app, rq, p, rs, e);
 	enum encoding enc =
 	    pack_choose(&pack, request_param(rq, "HTTP_ACCEPT_ENCODING"));
 	const char *name = encoding_name(enc);

@@ -53,8 +53,7 @@ START_TEST(a_path_has_one_route)
 {
 	struct match m = { 0 };
 
-	ck_assert_int_eq(
-	    route_match(matches[_i].pattern, matches[_i].path, &m),
+	ck_assert_int_eq(route_match(matches[_i].pattern, matches[_i].path, &m),
 	    matches[_i].ok);
 	if (matches[_i].ok)
 		ck_assert_int_eq(m.id, matches[_i].id);
@@ -96,6 +95,28 @@ START_TEST(a_packed_answer_reads_back_in_every_encoding)
 
 		ck_assert_int_eq(pack_read(part, &pack, &e), RC_FAIL);
 	}
+}
+END_TEST
+
+static const char *const bad_packs[] = {
+	"",
+	"SPK1 ",
+	"SPK2 1 0 1 0 0\na",
+	"SPK1 4 18446744073709551612 1 0 0\na", /* the sum is small */
+	"SPK1 -1 0 1 0 0\na",
+};
+
+/* Followed by any number of NULs. */
+START_TEST(a_damaged_answer_is_refused)
+{
+	char text[64] = "";
+	struct pack pack;
+	struct err e;
+
+	memcpy(text, bad_packs[_i], strlen(bad_packs[_i]));
+	for (size_t n = 0; n < sizeof text; n++)
+		ck_assert_int_eq(
+		    pack_read((struct span){ text, n }, &pack, &e), RC_FAIL);
 }
 END_TEST
 
@@ -147,11 +168,11 @@ static const struct {
 START_TEST(an_entity_tag_is_compared_weakly)
 {
 	const char *params[] = { conditions[_i].header, NULL };
-	struct request rq = { .arena = arena, .method = M_GET,
-		.params = params };
+	struct request rq = {
+		.arena = arena, .method = M_GET, .params = params
+	};
 
-	ck_assert_int_eq(
-	    not_modified(&rq, "\"a.1\""), conditions[_i].same);
+	ck_assert_int_eq(not_modified(&rq, "\"a.1\""), conditions[_i].same);
 }
 END_TEST
 
@@ -201,8 +222,9 @@ main(void)
 	tcase_add_loop_test(tc, a_path_has_one_route, 0, N(matches));
 	tcase_add_test(tc, an_error_has_the_status_of_its_code);
 	tcase_add_test(tc, a_packed_answer_reads_back_in_every_encoding);
-	tcase_add_loop_test(
-	    tc, the_client_gets_what_it_takes, 0, N(accepts));
+	tcase_add_loop_test(tc, a_damaged_answer_is_refused, 0,
+	    sizeof bad_packs / sizeof *bad_packs);
+	tcase_add_loop_test(tc, the_client_gets_what_it_takes, 0, N(accepts));
 	tcase_add_loop_test(
 	    tc, an_entity_tag_is_compared_weakly, 0, N(conditions));
 	tcase_add_test(tc, a_query_is_bounded_and_has_one_key);

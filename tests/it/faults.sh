@@ -30,6 +30,19 @@ state() { curl -s --max-time 5 "$SOUK_URL/readyz" | jq -r .status; }
 for p in "$seen" "$api" / /products; do it_get "$p" >/dev/null; done
 it_eq "all is well" "$(state)" ready
 
+# ---- a cached answer that cannot be read: of another version, or damaged
+it_get "/products/${ids[11]}" >/dev/null
+it_redis EVAL "local v = redis.call('GET', KEYS[1])
+	local at = string.find(v, 'SPK1', 1, true)
+	return redis.call('SETRANGE', KEYS[1], at + 2, '9')" \
+	1 "page:/products/${ids[11]}" >/dev/null
+it_redis PUBLISH cache:invalidate "{\"key\":\"page:/products/${ids[11]}\"}" \
+	>/dev/null
+sleep 0.6
+edge_empty
+it_eq "what cannot be read is made" "$(it_status "/products/${ids[11]}")" 200
+it_eq "and stored by nobody" "$(it_header Cache-Control)" no-store
+
 # ---- Redis away
 it_stop redis KILL
 edge_empty
@@ -66,6 +79,8 @@ all "what nobody has cached is 503" 503 "/products/${ids[5]}" \
 it_get "/products/${ids[6]}" >/dev/null
 it_match "with Retry-After" "$(it_header Retry-After)" '^[0-9]+$'
 it_eq "readiness says so" "$(state)" degraded
+it_eq "and strangers no more than that" "$(curl -s --max-time 5 \
+	"$SOUK_URL/readyz" | jq -r .dependencies.postgres.error)" pg_down
 it_start_pg
 it_ok "PostgreSQL is back: 200 within 3 s" it_wait_for 3 \
 	curl -sf --max-time 5 "$SOUK_URL/products/${ids[7]}"
