@@ -140,7 +140,8 @@ state_code(const char *state)
 		{ "23503", "foreign_key_violation" },
 		{ "23P01", "exclusion_violation" },
 		{ "23502", "not_null_violation" },
-		{ "57014", "pg_timeout" }, { "55P03", "pg_locked" } };
+		{ "57014", "pg_timeout" }, { "55P03", "pg_locked" },
+		{ "25006", "pg_read_only" } };
 
 	for (size_t i = 0; i < sizeof codes / sizeof *codes; i++) {
 		if (strcmp(state, codes[i].state) == 0)
@@ -379,17 +380,23 @@ collect(struct pg *pg, struct node *node, const char *what, int64_t deadline,
 	return RC_OK;
 }
 
-/* Is it an answer, or an error? Clears an error. */
+/* Is it an answer, or an error? Clears an error. A primary that was demoted
+ * goes on to answer: its successor is found by a new connection alone. */
 static enum rc
-judge(struct pg *pg, const char *what, PGresult *res, struct err *e)
+judge(struct pg *pg, struct node *node, const char *what, PGresult *res,
+    struct err *e)
 {
 	ExecStatusType st = PQresultStatus(res);
+	const char *state;
 
 	if (st == PGRES_TUPLES_OK || st == PGRES_COMMAND_OK ||
 	    st == PGRES_COPY_IN)
 		return RC_OK;
 	enum rc rc = result_error(pg, what, res, e);
 
+	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+	if (state != NULL && strcmp(state, "25006") == 0)
+		node_close(node);
 	PQclear(res);
 	return rc;
 }
@@ -450,7 +457,7 @@ prepare(struct pg *pg, struct node *node, const struct pg_stmt *st,
 	if (!PQsendPrepare(node->conn, st->name, st->sql, 0, NULL))
 		return lost(pg, node, st->name, e);
 	if ((rc = collect(pg, node, st->name, deadline, &res, e)) != RC_OK ||
-	    (rc = judge(pg, st->name, res, e)) != RC_OK)
+	    (rc = judge(pg, node, st->name, res, e)) != RC_OK)
 		return rc;
 	PQclear(res);
 	node->prepared[node->n_prepared++] = st;
@@ -492,7 +499,7 @@ exec_once(struct pg *pg, struct node *node, const struct pg_stmt *st,
 	pg->stats.queries++;
 	if ((rc = send_stmt(pg, node, st, args, deadline, e)) != RC_OK ||
 	    (rc = collect(pg, node, st->name, deadline, &res, e)) != RC_OK ||
-	    (rc = judge(pg, st->name, res, e)) != RC_OK)
+	    (rc = judge(pg, node, st->name, res, e)) != RC_OK)
 		return rc;
 	if (out != NULL) {
 		rows_copy(arena, res, out);
@@ -568,7 +575,7 @@ run_by(struct pg *pg, const char *sql, const char *what, int64_t deadline,
 	if (!PQsendQuery(node->conn, sql))
 		return lost(pg, node, what, e);
 	if ((rc = collect(pg, node, what, deadline, &res, e)) != RC_OK ||
-	    (rc = judge(pg, what, res, e)) != RC_OK)
+	    (rc = judge(pg, node, what, res, e)) != RC_OK)
 		return rc;
 	PQclear(res);
 	return RC_OK;
@@ -621,7 +628,7 @@ pg_commit(struct pg *pg, struct err *e)
 	if (rc != RC_OK)
 		return err_set(e, RC_RETRY, "pg_unknown",
 		    "PostgreSQL: no answer to the commit; it may have happened");
-	if ((rc = judge(pg, "commit", res, e)) != RC_OK)
+	if ((rc = judge(pg, node, "commit", res, e)) != RC_OK)
 		return rc;
 	/* A transaction that had failed is answered "ROLLBACK". */
 	if (strcmp(PQcmdStatus(res), "COMMIT") != 0)
@@ -757,7 +764,7 @@ pg_copy_end(struct pg *pg, struct err *e)
 	}
 	if ((rc = collect(pg, node, "copy", deadline, &res, e)) != RC_OK)
 		return rc;
-	if ((rc = judge(pg, "copy", res, e)) != RC_OK)
+	if ((rc = judge(pg, node, "copy", res, e)) != RC_OK)
 		return rc == RC_FAIL ? RC_INVALID : rc;
 	PQclear(res);
 	return RC_OK;

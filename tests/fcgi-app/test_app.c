@@ -2,16 +2,21 @@
 
 #include <check.h>
 #include <sodium.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/arena.h"
+#include "base/conf.h"
 #include "base/form.h"
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/pack.h"
 #include "fcgi-app/query.h"
 #include "fcgi-app/route.h"
 #include "shop/catalog.h"
+#include "shop/settings.h"
 
 static struct arena *arena;
 
@@ -95,6 +100,66 @@ START_TEST(a_packed_answer_reads_back_in_every_encoding)
 
 		ck_assert_int_eq(pack_read(part, &pack, &e), RC_FAIL);
 	}
+}
+END_TEST
+
+static const struct {
+	const char *name;
+	enum rc media, files;
+} files[] = {
+	{ "a.svg", RC_OK, RC_OK },
+	{ "a.js", RC_NONE, RC_OK }, /* uploaded: it would run as ours */
+	{ "a.html", RC_NONE, RC_NONE },
+	{ "fifo.svg", RC_NONE, RC_NONE }, /* and must not be waited for */
+	{ "link.svg", RC_NONE, RC_NONE },
+	{ ".a.svg", RC_NONE, RC_NONE },
+	{ "sub/../a.svg", RC_NONE, RC_NONE },
+	{ "/a.svg", RC_NONE, RC_NONE },
+	{ "a.svg/", RC_NONE, RC_NONE },
+};
+
+START_TEST(only_what_is_meant_to_be_is_served)
+{
+	char dir[] = "/tmp/test_app.XXXXXX";
+	struct app app = { 0 };
+	struct conf *conf;
+	struct err e;
+
+	ck_assert_ptr_nonnull(mkdtemp(dir));
+	ck_assert_int_eq(chdir(dir), 0);
+	for (int i = 0; i < 3; i++) {
+		FILE *f = fopen(i == 0   ? "a.svg"
+				: i == 1 ? "a.js"
+					 : "a.html",
+		    "w");
+
+		ck_assert_ptr_nonnull(f);
+		ck_assert_int_eq(fclose(f), 0);
+	}
+	ck_assert_int_eq(mkfifo("fifo.svg", 0600), 0);
+	ck_assert_int_eq(symlink("a.svg", "link.svg"), 0);
+	ck_assert_int_eq(setenv("SOUK_FCGI_MEDIA", dir, 1), 0);
+	ck_assert_int_eq(setenv("SOUK_FCGI_STATIC", dir, 1), 0);
+	ck_assert_int_eq(settings_load("/dev/null", &conf, NULL, &e), RC_OK);
+	app.conf = conf;
+	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+		const char *const none[] = { NULL };
+		struct request rq = { .arena = arena, .params = none };
+		struct response rs = { 0 };
+		struct match m = { .name = files[i].name };
+
+		ck_assert_msg(
+		    file_media(&app, &rq, &m, &rs, &e) == files[i].media, "%s",
+		    files[i].name);
+		ck_assert_msg(
+		    file_static(&app, &rq, &m, &rs, &e) == files[i].files, "%s",
+		    files[i].name);
+	}
+	conf_free(conf);
+	for (int i = 0; i < 5; i++)
+		(void)unlink((const char *[]){
+		    "a.svg", "a.js", "a.html", "fifo.svg", "link.svg" }[i]);
+	(void)rmdir(dir);
 }
 END_TEST
 
@@ -222,6 +287,7 @@ main(void)
 	tcase_add_loop_test(tc, a_path_has_one_route, 0, N(matches));
 	tcase_add_test(tc, an_error_has_the_status_of_its_code);
 	tcase_add_test(tc, a_packed_answer_reads_back_in_every_encoding);
+	tcase_add_test(tc, only_what_is_meant_to_be_is_served);
 	tcase_add_loop_test(tc, a_damaged_answer_is_refused, 0,
 	    sizeof bad_packs / sizeof *bad_packs);
 	tcase_add_loop_test(tc, the_client_gets_what_it_takes, 0, N(accepts));

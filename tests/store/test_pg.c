@@ -158,6 +158,38 @@ START_TEST(a_read_on_a_dead_connection_is_asked_again)
 }
 END_TEST
 
+/* A demoted primary: what cannot write is not kept. */
+START_TEST(a_primary_that_became_read_only_is_left)
+{
+	static const struct pg_stmt ins = { "ins_ro",
+		"INSERT INTO t_ro VALUES (1)", 0 };
+
+	if (getenv("PG_POOLER") != NULL)
+		return; /* SET is the pooler's session's */
+	ck_assert_int_eq(pg_run(pg,
+			     "DROP TABLE IF EXISTS t_ro; CREATE TABLE t_ro(a "
+			     "int); SET default_transaction_read_only = on",
+			     0, &e),
+	    RC_OK);
+	ck_assert_int_eq(
+	    pg_exec(pg, PG_PRIMARY, &ins, NULL, arena, NULL, &e), RC_RETRY);
+	ck_assert_str_eq(e.code, "pg_read_only");
+	ck_assert_int_eq(
+	    pg_exec(pg, PG_PRIMARY, &ins, NULL, arena, NULL, &e), RC_OK);
+	/* The same within a transaction, which ends with it. */
+	ck_assert_int_eq(
+	    pg_run(pg, "SET default_transaction_read_only = on", 0, &e), RC_OK);
+	ck_assert_int_eq(pg_begin(pg, &e), RC_OK);
+	for (int i = 0; i < 2; i++)
+		ck_assert_int_eq(
+		    pg_exec(pg, PG_PRIMARY, &ins, NULL, arena, NULL, &e),
+		    RC_RETRY);
+	pg_rollback(pg);
+	ck_assert_int_eq(
+	    pg_exec(pg, PG_PRIMARY, &ins, NULL, arena, NULL, &e), RC_OK);
+}
+END_TEST
+
 START_TEST(a_replica_that_is_away_is_the_primary)
 {
 	struct pg_rows rows;
@@ -207,6 +239,7 @@ main(void)
 	tcase_add_test(tc, a_rolled_back_transaction_changes_nothing);
 	tcase_add_test(tc, a_failed_transaction_is_not_taken_for_committed);
 	tcase_add_test(tc, a_read_on_a_dead_connection_is_asked_again);
+	tcase_add_test(tc, a_primary_that_became_read_only_is_left);
 	tcase_add_test(tc, a_replica_that_is_away_is_the_primary);
 	tcase_add_test(tc, a_server_that_is_not_there_is_retry);
 	suite_add_tcase(s, tc);
