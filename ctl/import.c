@@ -118,6 +118,18 @@ files_open(
 	return RC_OK;
 }
 
+/* Each line marked: beside faults they would read as if they stopped it. */
+static void
+warnings_print(const char *lines)
+{
+	while (*lines != '\0') {
+		size_t n = strcspn(lines, "\n");
+
+		(void)fprintf(stderr, "warning: %.*s\n", (int)n, lines);
+		lines += n + (lines[n] == '\n');
+	}
+}
+
 static enum rc
 import_command(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
@@ -145,7 +157,7 @@ import_command(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	if (progress.shown)
 		(void)fputs("\r\033[K", stderr);
 	if (!ctl->quiet && report.warned.len > 0) {
-		(void)fwrite(report.warned.s, 1, report.warned.len, stderr);
+		warnings_print(report.warned.s);
 		if (report.warnings > IMPORT_MAX_WARNINGS)
 			ctl_say(ctl, "... and %lld warnings more",
 			    (long long)report.warnings - IMPORT_MAX_WARNINGS);

@@ -185,23 +185,38 @@ usage_print(FILE *to, const struct ctl_cmd *c)
 	}
 }
 
+/* The commands whose names begin so: "sale" is none, but shows what it may
+ * mean. False: there is none. */
+static bool
+usage_like(FILE *to, const char *word)
+{
+	size_t n = strlen(word);
+	bool any = false;
+
+	for (int g = 0; ctl_groups[g] != NULL; g++) {
+		for (const struct ctl_cmd *c = ctl_groups[g]; c->name != NULL;
+		     c++) {
+			char left[60];
+
+			if (strncmp(c->name, word, n) != 0)
+				continue;
+			any = true;
+			(void)snprintf(left, sizeof left, "%s%s%s", c->name,
+			    c->operands[0] != '\0' ? " " : "", c->operands);
+			(void)fprintf(to, "  %-26s %s\n", left, c->help);
+		}
+	}
+	return any;
+}
+
 static void
 usage_all(FILE *to)
 {
 	(void)fputs("usage: soukctl [--conf FILE] [--json] [--quiet] COMMAND "
 		    "[OPTION...]\n\ncommands:\n",
 	    to);
-	for (int g = 0; ctl_groups[g] != NULL; g++) {
-		for (const struct ctl_cmd *c = ctl_groups[g]; c->name != NULL;
-		     c++) {
-			char left[60];
-
-			(void)snprintf(left, sizeof left, "%s%s%s", c->name,
-			    c->operands[0] != '\0' ? " " : "", c->operands);
-			(void)fprintf(to, "  %-26s %s\n", left, c->help);
-		}
-	}
-	(void)fputs("\nsoukctl COMMAND --help tells a command's options.\n"
+	usage_like(to, "");
+	(void)fputs("\nsoukctl help COMMAND tells a command's options.\n"
 		    "Exit status: 0 done, 1 refused, 2 usage, 100 a person "
 		    "must act, 111 try again.\n",
 	    to);
@@ -369,22 +384,6 @@ command_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	return rc;
 }
 
-/* Words that begin a command ("sale") but are none: show what they may mean. */
-static void
-usage_like(FILE *to, const char *word)
-{
-	size_t n = strlen(word);
-
-	for (int g = 0; ctl_groups[g] != NULL; g++) {
-		for (const struct ctl_cmd *c = ctl_groups[g]; c->name != NULL;
-		     c++) {
-			if (strncmp(c->name, word, n) == 0)
-				(void)fprintf(to, "  %s %s\t%s\n", c->name,
-				    c->operands, c->help);
-		}
-	}
-}
-
 static int
 run_line(struct ctl *ctl, int argc, char *argv[])
 {
@@ -401,8 +400,13 @@ run_line(struct ctl *ctl, int argc, char *argv[])
 	ctl->conf_path = line.global[G_CONF];
 	ctl->json = line.global[G_JSON] != NULL;
 	ctl->quiet = line.global[G_QUIET] != NULL;
+	if (line.n_words > 0 && strcmp(line.words[0], "help") == 0) {
+		line.words++;
+		line.n_words--;
+		line.global[G_HELP] = "";
+	}
 	if (rc == RC_OK && line.n_words == 0 && line.global[G_HELP] == NULL)
-		rc = ctl_usage(&e, "which command? soukctl --help lists them");
+		rc = ctl_usage(&e, "which command? soukctl help lists them");
 	if (rc == RC_OK)
 		args.cmd = command_find(line.n_words, line.words, &used);
 	if (rc == RC_OK && line.global[G_HELP] != NULL) {
@@ -410,9 +414,9 @@ run_line(struct ctl *ctl, int argc, char *argv[])
 			usage_print(stdout, args.cmd);
 		else if (line.n_words == 0)
 			usage_all(stdout);
-		else
-			usage_like(stdout, line.words[0]);
-		return 0;
+		if (args.cmd != NULL || line.n_words == 0 ||
+		    usage_like(stdout, line.words[0]))
+			return 0;
 	}
 	if (rc == RC_OK && args.cmd == NULL)
 		rc = ctl_usage(&e, "%s%s%s: no such command", line.words[0],
@@ -431,8 +435,8 @@ run_line(struct ctl *ctl, int argc, char *argv[])
 	if (rc != RC_OK && strcmp(e.code, "usage") == 0) {
 		if (args.cmd != NULL)
 			usage_print(stderr, args.cmd);
-		else if (line.n_words > 0)
-			usage_like(stderr, line.words[0]);
+		else if (line.n_words > 0 && !usage_like(stderr, line.words[0]))
+			(void)fputs("soukctl help lists them\n", stderr);
 	}
 	return exit_status(rc, &e);
 }

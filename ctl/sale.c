@@ -172,12 +172,15 @@ list_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 }
 
 #define ITEM_OPTS                                                              \
-	{ "product", "ID", "what is sold" },                                   \
-	    { "variant", "ID", "which variant, where it has several" },        \
+	{ "product", "ID", "what is sold: the number in its page's address" }, \
+	    { "variant", "ID",                                                 \
+		    "which; left out where there is a choice: "                \
+		    "says which there are" },                                  \
 	    { "allotment", "N", "how many units" },                            \
 	    { "limit", "N", "units a buyer may have (1)" },                    \
 	{                                                                      \
-		"price", "MINOR", "in minor units (the variant's own price)"   \
+		"price", "MINOR",                                              \
+		    "in minor units: 1250 is 12.50 (the variant's own)"        \
 	}
 
 static const struct ctl_opt create_opts[] = {

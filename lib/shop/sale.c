@@ -68,9 +68,15 @@ sale_variant_pick(const struct sale_variant list[], int n, int64_t wanted,
 		}
 	}
 	strbuf_init(&names, 256);
-	for (int i = 0; i < n && names.len < 200; i++)
+	for (int i = 0; i < n; i++) {
+		if (names.len >= 200) {
+			strbuf_addf(
+			    &names, ", ... (the others: /api/products/ID)");
+			break;
+		}
 		strbuf_addf(&names, "%s%lld (%s)", i == 0 ? "" : ", ",
 		    (long long)list[i].id, list[i].title);
+	}
 	if (wanted == 0)
 		rc = err_set(e, RC_INVALID, "variant_required",
 		    "say which variant; the product has %d: %s", n, names.s);

@@ -16,6 +16,9 @@ it_exit "an unknown option" 2 "$soukctl" migrate --frob
 it_exit "an option without its value" 2 "$soukctl" migrate --wait
 it_exit "a number that is none" 2 "$soukctl" sale status x1
 it_ok "--help is no error" "$soukctl" --help
+it_match "help is a command too" "$("$soukctl" help)" 'sale create'
+it_match "help of one by its name" "$("$soukctl" help sale create)" '--allotment N'
+it_exit "help of what is none is usage" 2 "$soukctl" help nonsense
 it_match "help of one command" "$("$soukctl" sale create --help)" '--allotment N'
 it_eq "errors leave stdout alone" "$("$soukctl" sale create 2>/dev/null)" ""
 it_exit "a full disk is seen" 111 bash -c '"$1" --help >/dev/full; "$1" conf dump >/dev/full' - "$soukctl"
