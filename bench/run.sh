@@ -64,21 +64,20 @@ bench_snippets() {
 }
 
 # The bytes of a page as files, in the shop's own server: same settings but
-# those of the page cache.
+# those of the page cache. A hit has no request id, so the files have none.
 bench_static() {
-	cat <<-CONF
-		location = /bench/identity {
-		    alias $RUN/page;
-		    default_type "text/html; charset=utf-8";
-		}
-		location = /bench/br {
-		    alias $RUN/page.br;
-		    default_type "text/html; charset=utf-8";
-		    add_header Content-Encoding br;
-		    add_header Cache-Status \$souk_cache_status always;
-		    add_header X-Request-Id \$request_id always;
-		}
-	CONF
+	local enc
+	for enc in identity br; do
+		cat <<-CONF
+			location = /bench/$enc {
+			    access_log $IT/nginx/static.log static buffer=64k flush=5s;
+			    alias $RUN/page.$enc;
+			    default_type "text/html; charset=utf-8";
+			    add_header Content-Encoding "${enc#identity}";
+			    add_header Cache-Status "souk-edge; hit" always;
+			}
+		CONF
+	done
 }
 
 # As the shop installs it, with the buffered log that it is installed with; and
@@ -88,6 +87,9 @@ bench_nginx() {
 	sed -i "s|access.log souk;|access.log souk buffer=64k flush=5s;|" \
 		"$IT/nginx/souk.conf"
 	bench_snippets
+	sed -n '/^log_format souk/,/;$/p' "$IT/nginx/souk.conf" |
+		sed -e 's/log_format souk/log_format static/' \
+			-e 's/[$]souk_request_id/-/' >"$IT/nginx/bench-log.conf"
 	: >"$IT/nginx/bench.conf"
 	bench_server app "unix:$IT/run/fcgi.sock"
 	bench_server bare "unix:$RUN/bare/fcgi.sock"
@@ -98,7 +100,8 @@ bench_nginx() {
 	bench_static >"$IT/nginx/bench-static.conf"
 	sed -i "0,/# ---- all else/s||include $IT/nginx/bench-static.conf;\n    &|" \
 		"$IT/nginx/souk.conf"
-	sed -i "s|include $IT/nginx/souk.conf;|&\n    include $IT/nginx/bench.conf;|" \
+	sed -i -e "s|include $IT/nginx/souk.conf;|&\n    include $IT/nginx/bench.conf;|" \
+		-e "s|include $IT/nginx/souk.conf;|include $IT/nginx/bench-log.conf;\n    &|" \
 		"$IT/nginx/nginx.conf"
 	it_spawn nginx QUIT "${IT_AS[@]+"${IT_AS[@]}"}" \
 		"$(command -v nginx || echo /usr/sbin/nginx)" \
@@ -237,10 +240,11 @@ subject() {
 	ID=$(it_psql -Atc "SELECT id FROM product WHERE status = 'active'
 		ORDER BY length(description) DESC, id LIMIT 1")
 	PAGE=/products/$ID API=/api/products/$ID
-	curl -fsS "$(url edge "$PAGE")" >"$RUN/page" || it_bail "no page"
+	curl -fsS "$(url edge "$PAGE")" >"$RUN/page.identity" ||
+		it_bail "no page"
 	curl -fsS -H 'Accept-Encoding: br' "$(url edge "$PAGE")" >"$RUN/page.br"
 	curl -fsS "$(url bare "$PAGE")" >"$RUN/page.bare" || it_bail "no bare page"
-	cmp -s "$RUN/page" "$RUN/page.bare" || it_bail "the page differs"
+	cmp -s "$RUN/page.identity" "$RUN/page.bare" || it_bail "the page differs"
 	curl -fsS "$(url edge "$API")" >"$RUN/api" || it_bail "no API"
 }
 
@@ -356,7 +360,7 @@ even_row() {
 }
 
 table() {
-	say "page $(stat -c %s "$RUN/page") bytes (br" \
+	say "page $(stat -c %s "$RUN/page.identity") bytes (br" \
 		"$(stat -c %s "$RUN/page.br")), API $(stat -c %s "$RUN/api")" \
 		"bytes; $CONNS connections, $CHILDREN processes, $ROUNDS rounds" \
 		"of $SECONDS_EACH s, $(nproc) cores shared with wrk"
@@ -429,7 +433,7 @@ it_start_fcgi fcgi.children=$CHILDREN
 bench_fcgi bare souk cache.pages=no
 subject
 bench_floor fixed -t application/json
-bench_floor page -t "text/html; charset=utf-8" -f "$RUN/page"
+bench_floor page -t "text/html; charset=utf-8" -f "$RUN/page.identity"
 for s in edge api page even size; do
 	! wanted $s || measure_$s
 done
