@@ -18,10 +18,12 @@
 #include "fcgi-app/page.h"
 #include "fcgi-app/route.h"
 #include "store/cache.h"
+#include "store/edge.h"
 #include "store/invalidation.h"
 #include "store/redis.h"
 
-enum { FLUSH_MS = 1000, LOG_MS = 100, COMPLAIN_MS = 10000 };
+enum { FLUSH_MS = 1000, LOG_MS = 100, COMPLAIN_MS = 10000, LOOK_MS = 1000,
+	LOOK_PURGES = 3 };
 
 /* ---- the subscription to cache:invalidate */
 
@@ -123,6 +125,8 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 	app->scoreboard = opts->scoreboard;
 	app->arena = arena_new();
 	app->pages_cached = conf_bool(conf, "cache", "pages");
+	if ((rc = look_name(conf, app->look, e)) != RC_OK)
+		goto fail;
 	rc = page_ctx_load(
 	    &(struct page_opts){
 		.templates = conf_str(conf, "fcgi", "templates"),
@@ -140,6 +144,8 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 		goto fail;
 	cache_headers(app);
 	security_headers(app);
+	if (opts->housekeeper && !edge_has_look(app->shop->edge, app->look))
+		app->look_purges = LOOK_PURGES;
 	if (opts->housekeeper)
 		app->log = invalidation_log_new(app->shop->pg,
 		    app->shop->redis, app->shop->cache, app->shop->edge);
@@ -187,6 +193,28 @@ app_pollfds(struct app *app, struct pollfd *fds, int max)
 	return 1;
 }
 
+/*
+ * Pages at this host's edge were made with another look: purge them, and again
+ * after a while, since a child of before the reload may have just answered.
+ * Remembered only at the end: who dies in between begins again.
+ */
+static void
+tend_look(struct app *app, int64_t now)
+{
+	struct err e;
+
+	if (app->look_purges == 0 || now < app->look_at)
+		return;
+	app->look_at = now + LOOK_MS;
+	if (edge_purge_all(app->shop->edge, &e) != RC_OK ||
+	    (--app->look_purges == 0 &&
+		edge_set_look(app->shop->edge, app->look, &e) != RC_OK)) {
+		app->look_purges = 0;
+		log_warn("edge_not_purged", LOG_S("code", e.code),
+		    LOG_S("error", e.msg));
+	}
+}
+
 static void
 tend_log(struct app *app, int64_t now)
 {
@@ -215,6 +243,7 @@ app_turn(struct app *app)
 		app->flush_at = now + FLUSH_MS;
 		cache_flush_counters(app->shop->cache, app->arena);
 	}
+	tend_look(app, now);
 	tend_log(app, now);
 	arena_reset(app->arena);
 }

@@ -10,6 +10,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "fcgi-app/look.h"
 #include "fcgi-app/request.h"
 #include "shop/shop.h"
 
@@ -34,6 +35,9 @@ struct app {
 	int64_t log_at;               /* mono ms: the log, next time */
 	int64_t complain_at;          /* mono ms: no complaint before */
 	bool pages_cached;
+	char look[LOOK_CHARS + 1];    /* what pages are made with */
+	int look_purges;              /* of the edge, still to be done */
+	int64_t look_at;              /* mono ms: the next of them */
 	const char *product_cache;    /* Cache-Control of each kind of answer */
 	const char *product_page_cache;
 	const char *list_cache;

@@ -83,8 +83,8 @@ pack_tag(struct span body, const char *tag, struct arena *arena)
 }
 
 struct span
-pack_make(
-    struct span body, const char *tag, const char *extra, struct arena *arena)
+pack_make(struct span body, const char *look, const char *tag,
+    const char *extra, struct arena *arena)
 {
 	struct span gz = { NULL, 0 }, br = { NULL, 0 };
 	struct strbuf sb;
@@ -97,9 +97,10 @@ pack_make(
 	}
 	tag = pack_tag(body, tag, arena);
 	strbuf_init(&sb, body.n + gz.n + br.n + 256);
-	strbuf_addf(&sb, "SPK1 %zu %zu %zu %zu %zu\n", strlen(tag),
-	    strlen(extra), body.n, gz.n, br.n);
-	strbuf_add(&sb, tag, strlen(tag) + 1); /* each with its NUL */
+	strbuf_addf(&sb, "SPK2 %zu %zu %zu %zu %zu %zu\n", strlen(look),
+	    strlen(tag), strlen(extra), body.n, gz.n, br.n);
+	strbuf_add(&sb, look, strlen(look) + 1); /* each with its NUL */
+	strbuf_add(&sb, tag, strlen(tag) + 1);
 	strbuf_add(&sb, extra, strlen(extra) + 1);
 	strbuf_addspan(&sb, body);
 	strbuf_addspan(&sb, gz);
@@ -131,25 +132,28 @@ enum rc
 pack_read(struct span packed, struct pack *out, struct err *e)
 {
 	const char *p = packed.p, *end = packed.p + packed.n;
-	size_t tag, extra;
+	size_t look, tag, extra;
 
 	*out = (struct pack){ 0 };
-	if (!span_starts(packed, "SPK1 "))
+	if (!span_starts(packed, "SPK2 "))
 		goto bad;
 	p += 5;
-	if (!number(&p, end, ' ', &tag) || !number(&p, end, ' ', &extra) ||
+	if (!number(&p, end, ' ', &look) || !number(&p, end, ' ', &tag) ||
+	    !number(&p, end, ' ', &extra) ||
 	    !number(&p, end, ' ', &out->body[ENC_IDENTITY].n) ||
 	    !number(&p, end, ' ', &out->body[ENC_GZIP].n) ||
 	    !number(&p, end, '\n', &out->body[ENC_BR].n))
 		goto bad;
-	size_t left = (size_t)(end - p), need = tag + extra + 2;
+	size_t left = (size_t)(end - p), need = look + tag + extra + 3;
 
 	for (int i = 0; i < ENC_COUNT; i++)
 		need += out->body[i].n;
-	if (need != left || p[tag] != '\0' || p[tag + 1 + extra] != '\0')
+	if (need != left || p[look] != '\0' || p[look + 1 + tag] != '\0' ||
+	    p[look + 1 + tag + 1 + extra] != '\0')
 		goto bad;
-	out->tag = p;
-	out->extra = p + tag + 1;
+	out->look = p;
+	out->tag = p + look + 1;
+	out->extra = out->tag + tag + 1;
 	p = out->extra + extra + 1;
 	for (int i = 0; i < ENC_COUNT; i++) {
 		out->body[i].p = p;

@@ -14,6 +14,7 @@ enum encoding { ENC_IDENTITY, ENC_GZIP, ENC_BR, ENC_COUNT };
 
 /* What an answer is made of; the strings are borrowed. */
 struct pack {
+	const char *look;  /* what it was made with (look.h) */
 	const char *tag;   /* opaque part of the ETag, without quotes or suffix */
 	const char *extra; /* one more header line "Name: value", or "" */
 	struct span body[ENC_COUNT]; /* n 0 where it gained nothing */
@@ -23,8 +24,8 @@ struct pack {
  * Compress body and write all into the arena. tag: NULL: a hash of the body is
  * taken; else that and the hash ("17.5f3a..."). extra may be NULL.
  */
-struct span pack_make(struct span body, const char *tag, const char *extra,
-    struct arena *arena);
+struct span pack_make(struct span body, const char *look, const char *tag,
+    const char *extra, struct arena *arena);
 
 /* The opaque tag that pack_make gives this body, in the arena. */
 const char *pack_tag(struct span body, const char *tag, struct arena *arena);

@@ -60,7 +60,8 @@ fill(void *arg, enum pg_node node, struct cache_fill *out, struct err *e)
 	if (rc != RC_OK)
 		return rc;
 	doing_set(f->app->doing, "compress", f->p->key);
-	out->body = pack_make(made.body, made.tag, made.extra, out->arena);
+	out->body = pack_make(made.body, f->app->look, made.tag,
+	    made.extra, out->arena);
 	return RC_OK;
 }
 
@@ -113,29 +114,46 @@ cache_control(const struct public *p, const struct cache_entry *entry)
 	return p->cache;
 }
 
+/* Kept, or made now. A record of another look, or of another version of the
+ * program, is forgotten and made anew. */
+static enum rc
+get_pack(struct app *app, struct request *rq, const struct public *p,
+    struct cache_entry *entry, struct pack *pack, struct err *e)
+{
+	const struct cache_kind *kind = &app->shop->kind[p->kind];
+	struct cache *cache = app->shop->cache;
+	struct fill f = { app, p };
+	enum rc rc = RC_OK;
+
+	if (!cache_peek(cache, kind, p->key, entry))
+		rc = cache_get(
+		    cache, kind, p->key, fill, &f, rq->arena, entry, e);
+	if (rc != RC_OK)
+		return rc;
+	rc = pack_read(entry->body, pack, e);
+	if (rc == RC_OK && strcmp(pack->look, app->look) == 0)
+		return RC_OK;
+	if ((rc = cache_invalidate(cache, 1, &p->key, 0, rq->arena, e)) !=
+		RC_OK ||
+	    (rc = cache_get(cache, kind, p->key, fill, &f, rq->arena, entry,
+		 e)) != RC_OK)
+		return rc;
+	return pack_read(entry->body, pack, e);
+}
+
 enum rc
 public_answer(struct app *app, struct request *rq, const struct public *p,
     struct response *rs, struct err *e)
 {
-	const struct cache_kind *kind = &app->shop->kind[p->kind];
 	struct cache_entry entry;
 	struct pack pack;
 	enum rc rc;
 
 	if (!app->pages_cached)
 		return make_now(app, rq, p, rs, e);
-	if (!cache_peek(app->shop->cache, kind, p->key, &entry)) {
-		struct fill f = { app, p };
-
-		rc = cache_get(app->shop->cache, kind, p->key, fill, &f,
-		    rq->arena, &entry, e);
-		if (rc != RC_OK)
-			return rc == RC_NONE ? missing(p, e) : rc;
-	}
-	/* Damaged, or of another version of this program while an upgrade is
-	 * under way: no reason to fail until it expires. */
-	if (pack_read(entry.body, &pack, e) != RC_OK)
-		return make_now(app, rq, p, rs, e);
+	rc = get_pack(app, rq, p, &entry, &pack, e);
+	if (rc != RC_OK)
+		return rc == RC_NONE ? missing(p, e) : rc;
 	enum encoding enc =
 	    pack_choose(&pack, request_param(rq, "HTTP_ACCEPT_ENCODING"));
 	const char *name = encoding_name(enc);

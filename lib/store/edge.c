@@ -200,3 +200,49 @@ edge_purge_all(struct edge *edge, struct err *e)
 
 	return item != RC_OK ? item : list;
 }
+
+/* ---- what the entries were made with */
+
+bool
+edge_has_look(struct edge *edge, const char *look)
+{
+	struct strbuf path;
+	char have[128];
+	ssize_t n = -1;
+	int fd;
+
+	if (edge->dir == NULL)
+		return true;
+	strbuf_init(&path, 256);
+	strbuf_addf(&path, "%s/look", edge->dir);
+	fd = open(path.s, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	strbuf_release(&path);
+	if (fd >= 0) {
+		n = read(fd, have, sizeof have);
+		(void)close(fd);
+	}
+	return n >= 0 && (size_t)n == strlen(look) &&
+	       memcmp(have, look, (size_t)n) == 0;
+}
+
+enum rc
+edge_set_look(struct edge *edge, const char *look, struct err *e)
+{
+	size_t n = strlen(look);
+	struct strbuf path;
+	enum rc rc = RC_OK;
+	int fd;
+
+	if (edge->dir == NULL)
+		return RC_OK;
+	strbuf_init(&path, 256);
+	strbuf_addf(&path, "%s/look", edge->dir);
+	fd = open(path.s, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW,
+	    0664);
+	if (fd < 0 || write(fd, look, n) != (ssize_t)n)
+		rc = edge_error(e, path.s, errno);
+	if (fd >= 0)
+		(void)close(fd);
+	strbuf_release(&path);
+	return rc;
+}

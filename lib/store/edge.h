@@ -12,6 +12,8 @@
 #ifndef STORE_EDGE_H
 #define STORE_EDGE_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 
 struct edge;
@@ -32,5 +34,13 @@ enum rc edge_purge_lists(struct edge *edge, struct err *e);
 
 /* Everything. */
 enum rc edge_purge_all(struct edge *edge, struct err *e);
+
+/*
+ * What the entries were made with (any word of a program's version, templates
+ * and settings), kept in a file beside the zones. edge_has_look: true also
+ * where there is no edge. RC_FAIL: cannot be written.
+ */
+bool edge_has_look(struct edge *edge, const char *look);
+enum rc edge_set_look(struct edge *edge, const char *look, struct err *e);
 
 #endif

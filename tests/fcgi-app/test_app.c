@@ -86,10 +86,11 @@ START_TEST(a_packed_answer_reads_back_in_every_encoding)
 	for (size_t i = 0; i < sizeof text; i++)
 		text[i] = (char)('a' + i % 7);
 	struct span body = { text, sizeof text };
-	struct span packed = pack_make(body, "17", "Link: <x>", arena);
+	struct span packed = pack_make(body, "l00k", "17", "Link: <x>", arena);
 
 	ck_assert_int_eq(pack_read(packed, &pack, &e), RC_OK);
 	ck_assert(span_eq(pack.body[ENC_IDENTITY], body));
+	ck_assert_str_eq(pack.look, "l00k");
 	ck_assert_str_eq(pack.extra, "Link: <x>");
 	ck_assert_int_eq(strncmp(pack.tag, "17.", 3), 0);
 	ck_assert_str_eq(pack.tag, pack_tag(body, "17", arena));

@@ -58,6 +58,8 @@ it_eq "and the old one goes on" "$(it_status "/readyz")" 200
 cp "$IT/good.ini" "$IT/souk.ini"
 
 # ---- edited templates
+it_get "/products/$id" >/dev/null # cached by everybody
+it_get /products --compressed >/dev/null
 t=$IT_PREFIX/share/souk/templates
 cp -r "$t" "$IT/templates"
 chmod -R a+rX "$IT/templates"
@@ -65,7 +67,14 @@ sed -i "s|^templates = .*|templates = $IT/templates|" "$IT/souk.ini"
 sed -i 's|</body>|<!-- edited --></body>|' "$IT/templates/layout.mustache"
 kill -HUP "${IT_PID[fcgi]}"
 edited() { it_get "/nowhere-$RANDOM" | grep -q '<!-- edited -->'; }
+cached_is_edited() {
+	it_get "/products/$id" | grep -q '<!-- edited -->' &&
+		it_get /products --compressed | grep -q '<!-- edited -->'
+}
 it_ok "edited templates apply at SIGHUP" it_wait_for 5 edited
+it_ok "also to what every cache holds" it_wait_for 5 cached_is_edited
+sleep 3
+it_ok "and it stays so" cached_is_edited
 printf '{{#open}}' >>"$IT/templates/layout.mustache"
 kill -HUP "${IT_PID[fcgi]}"
 it_ok "a broken one is named" it_wait_for 5 \
