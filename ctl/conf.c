@@ -77,6 +77,25 @@ conf_check_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 }
 
 static enum rc
+conf_sample_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	struct strbuf out;
+
+	(void)ctl;
+	(void)args;
+	(void)e;
+	strbuf_init(&out, 16384);
+	strbuf_adds(&out,
+	    "; souk.ini - the shop's configuration, described in souk.ini(5).\n"
+	    "; What is commented out here has the value shown. Check it with\n"
+	    "; `soukctl conf check`; it may hold passwords: mode 0640.\n");
+	conf_sample(settings_rows, &out);
+	(void)fwrite(out.s, 1, out.len, stdout);
+	strbuf_release(&out);
+	return RC_OK;
+}
+
+static enum rc
 conf_man_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
 	struct strbuf out;
@@ -101,6 +120,11 @@ const struct ctl_cmd conf_cmds[] = {
 	    .help = "name everything that is wrong with the configuration",
 	    .no_conf = true,
 	    .run = conf_check_run },
+	{ .name = "conf sample",
+	    .operands = "",
+	    .help = "a souk.ini to start from: every key, with its default",
+	    .no_conf = true,
+	    .run = conf_sample_run },
 	{ .name = "conf man",
 	    .operands = "",
 	    .help = "what souk.ini(5) says of each key, in mdoc",

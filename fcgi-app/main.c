@@ -105,6 +105,24 @@ parse_options(int argc, char **argv, struct options *o)
 
 /* ---- -t */
 
+/* Pages work without static files, but nobody wants them so. */
+static void
+static_check(const struct conf *conf)
+{
+	const char *folder = conf_str(conf, "fcgi", "static");
+	struct strbuf path;
+
+	strbuf_init(&path, 256);
+	strbuf_addf(&path, "%s/manifest.json", folder);
+	if (access(path.s, R_OK) != 0)
+		fprintf(stderr,
+		    "%s: [fcgi] static: warning: %s: %s; pages will have no "
+		    "style\n",
+		    conf_source(conf, "fcgi", "static"), path.s,
+		    strerror(errno));
+	strbuf_release(&path);
+}
+
 static int
 check(const struct options *o)
 {
@@ -135,6 +153,8 @@ check(const struct options *o)
 	}
 	if (rc != RC_OK)
 		fprintf(stderr, "%s\n", e.msg);
+	else
+		static_check(conf);
 	conf_free(conf);
 out:
 	fprintf(stderr, "souk-fcgi: %s %s\n", file,

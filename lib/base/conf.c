@@ -523,6 +523,50 @@ conf_dump(const struct conf *conf, struct strbuf *out)
 	}
 }
 
+/* Text as comment lines of at most 78 columns. */
+static void
+add_comment(struct strbuf *out, const char *s)
+{
+	size_t col = 0;
+
+	while (*s != '\0') {
+		size_t n = strcspn(s, " ");
+
+		if (col == 0 || col + 1 + n > 78) {
+			strbuf_adds(out, col == 0 ? ";" : "\n;");
+			col = 1;
+		}
+		strbuf_addc(out, ' ');
+		strbuf_add(out, s, n);
+		col += 1 + n;
+		s += n;
+		s += *s == ' ';
+	}
+	strbuf_addc(out, '\n');
+}
+
+void
+conf_sample(const struct conf_row *rows, struct strbuf *out)
+{
+	const char *section = "";
+
+	for (const struct conf_row *row = rows; row->section != NULL; row++) {
+		if (strcmp(section, row->section) != 0) {
+			strbuf_addf(out, "\n[%s]\n", row->section);
+			section = row->section;
+		}
+		strbuf_addc(out, '\n');
+		add_comment(out, row->help);
+		if (row->type == CONF_ENUM)
+			strbuf_addf(out, "; One of %s.\n", row->words);
+		if (row->env != NULL)
+			strbuf_addf(out, "; Also set by the environment: %s.\n",
+			    row->env);
+		strbuf_addf(out, ";%s =%s%s\n", row->key,
+		    row->dflt[0] != '\0' ? " " : "", row->dflt);
+	}
+}
+
 /*
  * One word of text as mdoc; at the start of a line it must not look like a
  * macro.

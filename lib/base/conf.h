@@ -71,6 +71,10 @@ const char *conf_source(const struct conf *conf, const char *section,
 /* Effective configuration as an INI file; secrets as "(set)". */
 void conf_dump(const struct conf *conf, struct strbuf *out);
 
+/* The table as an INI file to start from: every key in a comment, with what it
+ * means and its default. */
+void conf_sample(const struct conf_row *rows, struct strbuf *out);
+
 /* The table as the body of souk.ini(5), in mdoc. */
 void conf_mdoc(const struct conf_row *rows, struct strbuf *out);
 

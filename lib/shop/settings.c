@@ -1,7 +1,11 @@
 #include "shop/settings.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
+
+#include "base/strbuf.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
@@ -38,8 +42,9 @@ const struct conf_row settings_rows[] = {
 	{ "log", "target", CONF_ENUM, "stderr", 0, 0, "stderr|syslog", NULL,
 	    false, "Where lines go." },
 
-	{ "fcgi", "listen", CONF_STR, "unix:" LOCALSTATEDIR
-	    "/run/souk/fcgi.sock", 0, 0, NULL, NULL, false,
+	{ "fcgi", "listen", CONF_STR,
+	    "unix:" LOCALSTATEDIR "/run/souk/fcgi.sock", 0, 0, NULL, NULL,
+	    false,
 	    "unix:PATH or ADDRESS:PORT. Not used where the socket is handed "
 	    "over (systemd, spawn-fcgi, mod_fcgid)." },
 	{ "fcgi", "socket_mode", CONF_STR, "0660", 0, 0, NULL, NULL, false,
@@ -59,23 +64,22 @@ const struct conf_row settings_rows[] = {
 	    "slots must be well over what the web servers keep." },
 	{ "fcgi", "backlog", CONF_INT, "1024", 16, 65535, NULL, NULL, false,
 	    "Length of the listen queue; net.core.somaxconn caps it." },
-	{ "fcgi", "max_requests", CONF_INT, "100000", 0, 1000000000, NULL,
-	    NULL, false,
-	    "A child is replaced after that many requests; 0: never." },
+	{ "fcgi", "max_requests", CONF_INT, "100000", 0, 1000000000, NULL, NULL,
+	    false, "A child is replaced after that many requests; 0: never." },
 	{ "fcgi", "request_deadline", CONF_MS, "30s", 100, 10 * MIN_MS, NULL,
 	    NULL, false,
 	    "A request that takes longer is logged with what the child was "
 	    "doing, and the child is killed by the master." },
-	{ "fcgi", "client_deadline", CONF_MS, "10s", 0, 10 * MIN_MS, NULL,
-	    NULL, false,
+	{ "fcgi", "client_deadline", CONF_MS, "10s", 0, 10 * MIN_MS, NULL, NULL,
+	    false,
 	    "A request that waited longer than this before a child took it "
 	    "is answered 503 unread: its client has given up. 0: never." },
 	{ "fcgi", "drain", CONF_MS, "30s", 0, 10 * MIN_MS, NULL, NULL, false,
 	    "How long a stop or reload waits for requests under way." },
 	{ "fcgi", "max_body", CONF_SIZE, "1m", 1024, 64 << 20, NULL, NULL,
 	    false, "Largest request body; more is answered 413." },
-	{ "fcgi", "status_file", CONF_STR, LOCALSTATEDIR "/run/souk/fcgi.status",
-	    0, 0, NULL, NULL, false,
+	{ "fcgi", "status_file", CONF_STR,
+	    LOCALSTATEDIR "/run/souk/fcgi.status", 0, 0, NULL, NULL, false,
 	    "The scoreboard, read by souk-fcgi --status." },
 	{ "fcgi", "pid_file", CONF_STR, "", 0, 0, NULL, NULL, false,
 	    "Where the master writes its process id; empty: nowhere." },
@@ -146,17 +150,105 @@ const struct conf_row settings_rows[] = {
 	{ 0 }
 };
 
+/* ---- what a row of the table cannot say */
+
+static bool
+url_is_web(const char *s)
+{
+	const char *host = NULL;
+
+	if (strncmp(s, "http://", 7) == 0)
+		host = s + 7;
+	else if (strncmp(s, "https://", 8) == 0)
+		host = s + 8;
+	return host != NULL && strcspn(host, "/?# ") > 0 &&
+	       strpbrk(host, "?# \"<>") == NULL;
+}
+
+static bool
+code_is_currency(const char *s)
+{
+	return strlen(s) == 3 && strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
+}
+
+/* What is neither a URI nor "key=value" libpq takes for a database's name: it
+ * would look for it in the wrong place, and errors would show the password. */
+static bool
+url_is_postgres(const char *s)
+{
+	return strncmp(s, "postgresql://", 13) == 0 ||
+	       strncmp(s, "postgres://", 11) == 0 ||
+	       (strchr(s, '=') != NULL && strstr(s, "://") == NULL);
+}
+
+static bool
+url_is_postgres_or_none(const char *s)
+{
+	return *s == '\0' || url_is_postgres(s);
+}
+
+static const struct {
+	const char *section, *key;
+	bool (*right)(const char *value);
+	const char *want;
+} shapes[] = {
+	{ "shop", "base_url", url_is_web, "write it as https://shop.example" },
+	{ "shop", "currency", code_is_currency,
+	    "an ISO 4217 code in capitals is wanted, such as USD" },
+	{ "postgres", "url", url_is_postgres,
+	    "write it as postgresql://user@host/database" },
+	{ "postgres", "replica_url", url_is_postgres_or_none,
+	    "write it as postgresql://user@host/database" },
+};
+
+/* Values are not shown: an address may hold a password. */
+static enum rc
+settings_check(const struct conf *conf, struct strbuf *problems, struct err *e)
+{
+	enum rc rc = RC_OK;
+
+	for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
+		const char *section = shapes[i].section, *key = shapes[i].key;
+
+		if (shapes[i].right(conf_str(conf, section, key)))
+			continue;
+		if (rc == RC_OK)
+			rc = err_set(e, RC_INVALID, "bad_value",
+			    "%s: [%s] %s: %s", conf_source(conf, section, key),
+			    section, key, shapes[i].want);
+		if (problems != NULL)
+			strbuf_addf(problems, "%s: [%s] %s: %s\n",
+			    conf_source(conf, section, key), section, key,
+			    shapes[i].want);
+	}
+	return rc;
+}
+
 enum rc
-settings_load(const char *path, struct conf **out, struct strbuf *problems,
-    struct err *e)
+settings_load(
+    const char *path, struct conf **out, struct strbuf *problems, struct err *e)
 {
 	static const char standard[] = SYSCONFDIR "/souk/souk.ini";
+	struct conf *conf = NULL;
 
 	if (path == NULL)
 		path = getenv("SOUK_CONF");
 	if (path != NULL && *path == '\0')
 		path = NULL;
-	if (path == NULL && access(standard, F_OK) == 0)
+	/* One that is there but out of reach is an error, not the defaults:
+	 * they would lead to another database. */
+	if (path == NULL && (access(standard, F_OK) == 0 || errno == EACCES))
 		path = standard;
-	return conf_load(settings_rows, path, environ, out, problems, e);
+
+	enum rc rc =
+	    conf_load(settings_rows, path, environ, &conf, problems, e);
+
+	if (rc != RC_OK)
+		return rc;
+	rc = settings_check(conf, problems, e);
+	if (rc == RC_OK)
+		*out = conf;
+	else
+		conf_free(conf);
+	return rc;
 }

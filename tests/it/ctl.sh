@@ -41,6 +41,26 @@ it_exit "other commands refuse it" 100 "$soukctl" -c "$IT/bad.ini" sale list
 it_match "secrets are not dumped" \
 	"$(DATABASE_URL=postgresql://u:hidden@h/d "$soukctl" conf dump | grep -c hidden)" '^0$'
 
+cat >"$IT/shapes.ini" <<'INI'
+[shop]
+base_url = shop.example
+currency = won
+[postgres]
+url = mysql://me:hidden@h/d
+INI
+out=$("$soukctl" --conf "$IT/shapes.ini" conf check 2>&1)
+it_match "an address without http" "$out" 'shapes.ini:2:.*https://'
+it_match "a currency that is none" "$out" 'shapes.ini:3:.*ISO 4217'
+it_match "a database of another kind" "$out" 'shapes.ini:5:.*postgresql://'
+it_match "and its password is not shown" "$(grep -c hidden <<<"$out")" '^0$'
+
+# The sample, with every key as it stands, is the defaults.
+"$soukctl" conf sample | sed 's/^;\([a-z]\)/\1/' >"$IT/sample.ini"
+it_ok "the sample is a configuration" "$soukctl" -c "$IT/sample.ini" conf check
+it_match "of the defaults (secrets are not shown)" "$(diff \
+	<("$soukctl" -c "$IT/sample.ini" conf dump | sed 's/ ; .*//; /url = /d') \
+	<("$soukctl" -c /dev/null conf dump | sed 's/ ; .*//; /url = /d') && echo same)" '^same$'
+
 # ---- a shop
 it_start_pg
 it_start_redis
