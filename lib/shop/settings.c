@@ -124,8 +124,11 @@ const struct conf_row settings_rows[] = {
 	    NULL, false, "Bound of the tier in each process; 0: none." },
 	{ "cache", "local_ttl", CONF_S, "60s", 1, DAY_S, NULL, NULL, false,
 	    "Longest life of a local copy." },
-	{ "cache", "lease", CONF_MS, "5s", 50, MIN_MS, NULL, NULL, false,
-	    "A filler that takes longer has lost its lease." },
+	{ "cache", "lease", CONF_MS, "1800ms", 50, MIN_MS, NULL, NULL, false,
+	    "After that another one may fill as well: the first may have "
+	    "died. Shorter than wait, or those who wait for a filler that "
+	    "died are answered 503; more than half of what the slowest fill "
+	    "takes, or it is thrown away." },
 	{ "cache", "wait", CONF_MS, "2s", 0, MIN_MS, NULL, NULL, false,
 	    "How long a request waits for somebody else's fill." },
 	{ "cache", "marker", CONF_S, "1h", 1, 7 * DAY_S, NULL, NULL, false,

@@ -8,6 +8,7 @@
  *	       FLAGS: 1 there is no such thing; GENERATION: "-" for none
  *	{K}:m  t: the lease's token ("": nobody's, the fetch has failed and is
  *	       not to be tried before u), u: the lease ends (by Redis's clock),
+ *	       o: the token of the lease before it, which ran out,
  *	       v: the least acceptable LSN
  *	gen:x  n: the generation, v: the least acceptable LSN; no TTL
  *
@@ -43,6 +44,9 @@ const struct redis_script script_cache_read = { "cache_read",
 	       "if m[1] and tonumber(m[2]) > now then\n"
 	       "  return { m[1] == '' and 3 or 2, now, min, rec }\n"
 	       "end\n"
+	       "if m[1] and m[1] ~= '' then\n"
+	       "  redis.call('HSET', KEYS[2], 'o', m[1])\n"
+	       "end\n"
 	       "redis.call('HSET', KEYS[2], 't', ARGV[1],\n"
 	       "    'u', string.format('%.0f', now + ms))\n"
 	       "if redis.call('PTTL', KEYS[2]) < ms * 2 then\n"
@@ -55,19 +59,21 @@ const struct redis_script script_cache_read = { "cache_read",
  * generation, body.
  * -> 0 stored | 1 the lease is not yours any more | 2 below the least LSN
  *
- * A lease that has run out but that nobody took is still good: an
- * invalidation would have removed the token.
+ * A lease that has run out is still good, also while one other has taken it
+ * over (and until that one has filled): an invalidation would have removed the
+ * tokens. So a lease may be short, for a filler that died, and a slow filler's
+ * work is not lost.
  */
 const struct redis_script script_cache_fill = { "cache_fill", NOW_MS
-	"local m = redis.call('HMGET', KEYS[2], 't', 'v')\n"
-	"if m[1] ~= ARGV[1] then return 1 end\n"
+	"local m = redis.call('HMGET', KEYS[2], 't', 'v', 'o')\n"
+	"if m[1] ~= ARGV[1] and m[3] ~= ARGV[1] then return 1 end\n"
 	"if tonumber(ARGV[2]) < tonumber(m[2] or '0') then return 2 end\n"
 	"local fresh = tonumber(ARGV[3])\n"
 	"local head = string.format('souk1 %s %.0f %s %s %s\\n', ARGV[2],\n"
 	"    now + fresh, ARGV[5], ARGV[6], ARGV[7])\n"
 	"redis.call('SET', KEYS[1], head .. ARGV[8], 'PX',\n"
 	"    string.format('%.0f', math.max(1, fresh + tonumber(ARGV[4]))))\n"
-	"redis.call('HDEL', KEYS[2], 't', 'u')\n"
+	"redis.call('HDEL', KEYS[2], 't', 'u', 'o')\n"
 	"return 0\n" };
 
 /* KEYS {K}:m. ARGV token, ms: nobody may try before (0: all may). -> 1 it was
@@ -85,7 +91,7 @@ const struct redis_script script_cache_release = { "cache_release", NOW_MS
 /* KEYS K, {K}:m. ARGV LSN, marker ms, K. -> 1 */
 const struct redis_script script_cache_invalidate = { "cache_invalidate",
 	"redis.call('DEL', KEYS[1])\n"
-	"redis.call('HDEL', KEYS[2], 't', 'u')\n"
+	"redis.call('HDEL', KEYS[2], 't', 'u', 'o')\n"
 	"local v = redis.call('HGET', KEYS[2], 'v')\n"
 	"if not v or tonumber(v) < tonumber(ARGV[1]) then\n"
 	"  redis.call('HSET', KEYS[2], 'v', ARGV[1])\n"

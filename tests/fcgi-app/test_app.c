@@ -164,6 +164,22 @@ START_TEST(only_what_is_meant_to_be_is_served)
 }
 END_TEST
 
+/* Or one child that is killed while it fills costs others their answers. */
+START_TEST(who_waits_for_a_filler_outlives_its_lease)
+{
+	struct conf *conf;
+	struct err e;
+
+	ck_assert_int_eq(settings_load("/dev/null", &conf, NULL, &e), RC_OK);
+	ck_assert_int_lt(conf_int(conf, "cache", "lease") + 100,
+	    conf_int(conf, "cache", "wait"));
+	/* And a fill within its query's deadline is not thrown away. */
+	ck_assert_int_gt(conf_int(conf, "cache", "lease") * 2,
+	    conf_int(conf, "postgres", "query") + 500);
+	conf_free(conf);
+}
+END_TEST
+
 static const char *const bad_packs[] = {
 	"",
 	"SPK1 ",
@@ -289,6 +305,7 @@ main(void)
 	tcase_add_test(tc, an_error_has_the_status_of_its_code);
 	tcase_add_test(tc, a_packed_answer_reads_back_in_every_encoding);
 	tcase_add_test(tc, only_what_is_meant_to_be_is_served);
+	tcase_add_test(tc, who_waits_for_a_filler_outlives_its_lease);
 	tcase_add_loop_test(tc, a_damaged_answer_is_refused, 0,
 	    sizeof bad_packs / sizeof *bad_packs);
 	tcase_add_loop_test(tc, the_client_gets_what_it_takes, 0, N(accepts));

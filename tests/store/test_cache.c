@@ -92,7 +92,7 @@ tear_down(void)
 static enum rc
 fetch(void *arg, enum pg_node node, struct cache_fill *fill, struct err *err)
 {
-	int nth = ++truth->fetches;
+	int delay_ms = truth->delay_ms, nth = ++truth->fetches;
 
 	(void)arg;
 	ck_assert_int_eq(node, PG_PRIMARY); /* there is no replica */
@@ -105,7 +105,7 @@ fetch(void *arg, enum pg_node node, struct cache_fill *fill, struct err *err)
 		    arena_printf(fill->arena, "v%d", (int)truth->version));
 	if (truth->meanwhile != NULL)
 		truth->meanwhile(nth);
-	clock_sleep_ms(truth->delay_ms);
+	clock_sleep_ms(delay_ms);
 	return RC_OK;
 }
 
@@ -296,6 +296,58 @@ START_TEST(a_filler_that_lost_its_lease_does_not_overwrite)
 	ASSERT_BODY("v2");
 	ck_assert_int_eq(out.from, CF_REDIS);
 	ck_assert_int_eq(truth->fetches, 2);
+}
+END_TEST
+
+static void
+another_begins(int nth)
+{
+	struct redis_reply r;
+
+	/* Our lease has run out: somebody else takes it, and is at it still. */
+	if (nth == 1) {
+		REDIS(&r, "HSET", "{k}:m", "u", "1");
+		truth->delay_ms = 700;
+		if (fork() == 0) {
+			struct cache *c = new_cache(new_redis());
+
+			_exit(get(c, &page, "k") == RC_OK ? 0 : 1);
+		}
+		while (truth->fetches < 2)
+			clock_sleep_ms(1);
+		truth->delay_ms = 0;
+	}
+}
+
+/* So a lease may be shorter than the slowest fill, and who waits for a filler
+ * that died needs not wait long. */
+START_TEST(a_slow_filler_is_still_heard)
+{
+	truth->meanwhile = another_begins;
+	ck_assert_int_eq(get(cache, &page, "k"), RC_OK);
+	ck_assert_int_eq(out.from, CF_FILLED);
+	ck_assert_int_eq(truth->fetches, 2);
+	ck_assert_int_eq(get(other, &page, "k"), RC_OK);
+	ck_assert_int_eq(out.from, CF_REDIS);
+}
+END_TEST
+
+static void
+another_begins_and_it_changes(int nth)
+{
+	another_begins(nth);
+	if (nth == 1)
+		change("k");
+}
+
+START_TEST(an_invalidation_revokes_both)
+{
+	truth->meanwhile = another_begins_and_it_changes;
+	ck_assert_int_eq(get(cache, &page, "k"), RC_OK);
+	ASSERT_BODY("v2");
+	clock_sleep_ms(900); /* the other one comes with v1 */
+	ck_assert_int_eq(get(other, &page, "k"), RC_OK);
+	ASSERT_BODY("v2");
 }
 END_TEST
 
@@ -649,8 +701,7 @@ START_TEST(a_full_redis_still_forgets)
 	REDIS(&r, "CONFIG", "SET", "maxmemory-policy", "noeviction");
 	REDIS(&r, "CONFIG", "SET", "maxmemory", "1");
 	truth->version = 2;
-	ck_assert_int_eq(
-	    cache_invalidate(cache, 2, keys, 1, arena, &e), RC_OK);
+	ck_assert_int_eq(cache_invalidate(cache, 2, keys, 1, arena, &e), RC_OK);
 	ck_assert_int_eq(get(other, &page, "k"), RC_OK);
 	ASSERT_BODY("v2");
 	ck_assert_int_eq(get(other, &listed, "list:1"), RC_OK);
@@ -1060,6 +1111,8 @@ main(void)
 	    tc, changes_without_end_give_an_answer_that_nobody_keeps);
 	tcase_add_test(tc, a_generation_that_ends_during_a_fetch_ends_the_fill);
 	tcase_add_test(tc, a_filler_that_lost_its_lease_does_not_overwrite);
+	tcase_add_test(tc, a_slow_filler_is_still_heard);
+	tcase_add_test(tc, an_invalidation_revokes_both);
 	tcase_add_test(tc, the_least_version_outlives_the_record);
 	tcase_add_test(tc, nothing_is_made_of_an_old_local_copy);
 	tcase_add_test(tc, what_is_made_lives_no_longer_than_its_parts);
