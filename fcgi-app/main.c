@@ -264,6 +264,14 @@ open_standard(void)
 		close(fd);
 }
 
+/* Names are looked up by the C library, which knows no deadline of ours: by
+ * default a name server that is away costs 10 s a name. Who set it meant it. */
+static void
+bound_lookups(void)
+{
+	(void)setenv("RES_OPTIONS", "timeout:1 attempts:2", 0);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -273,6 +281,7 @@ main(int argc, char **argv)
 	};
 
 	open_standard();
+	bound_lookups();
 	log_init("souk-fcgi");
 	parse_options(argc, argv, &o);
 	if (o.status)

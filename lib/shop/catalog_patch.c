@@ -15,7 +15,7 @@ bad_field(struct err *e, const char *name, const char *want)
 
 /* A string member of at most max characters; absent: *out stays. */
 static enum rc
-take_string(const json_t *tree, const char *name, size_t min, size_t max,
+take_text(const json_t *tree, const char *name, size_t min, size_t max,
     const char **out, struct err *e)
 {
 	const json_t *v = json_object_get(tree, name);
@@ -34,6 +34,30 @@ take_string(const json_t *tree, const char *name, size_t min, size_t max,
 	if (chars < min || chars > max)
 		return err_set(e, RC_INVALID, "invalid_field",
 		    "%s: must have %zu to %zu characters", name, min, max);
+	*out = s;
+	return RC_OK;
+}
+
+/* The same where it is shown as it is: HTML and a terminal allow no control
+ * characters, and a name of nothing but spaces cannot be seen. */
+static enum rc
+take_string(const json_t *tree, const char *name, size_t min, size_t max,
+    const char **out, struct err *e)
+{
+	static const char spaces[] = " \t\n\r";
+	const char *s = NULL;
+	enum rc rc = take_text(tree, name, min, max, &s, e);
+
+	if (rc != RC_OK || s == NULL)
+		return rc;
+	for (const char *p = s; *p != '\0'; p++) {
+		if (*p == 0x7f ||
+		    ((unsigned char)*p < 0x20 && strchr(spaces, *p) == NULL))
+			return bad_field(
+			    e, name, "text without control characters");
+	}
+	if (min > 0 && s[strspn(s, spaces)] == '\0')
+		return bad_field(e, name, "more than spaces");
 	*out = s;
 	return RC_OK;
 }
@@ -61,13 +85,14 @@ take_tags(struct catalog_patch *p, struct arena *arena, struct err *e)
 		return RC_OK;
 	if (!json_is_array(tags) || json_array_size(tags) > 250)
 		return bad_field(e, "tags", "an array of at most 250 strings");
-	json_array_foreach (tags, i, tag) {
+	json_array_foreach(tags, i, tag)
+	{
 		const char *s = json_string_value(tag);
 
 		if (s == NULL || *s == '\0' || strlen(s) > 255 ||
 		    strlen(s) != json_string_length(tag))
-			return bad_field(e, "tags",
-			    "an array of strings of 1 to 255 bytes");
+			return bad_field(
+			    e, "tags", "an array of strings of 1 to 255 bytes");
 	}
 	p->tags = catalog_dump(json_incref((json_t *)(uintptr_t)tags), arena).p;
 	return RC_OK;
@@ -77,8 +102,7 @@ static enum rc
 take_description(struct catalog_patch *p, struct arena *arena, struct err *e)
 {
 	const char *raw = NULL;
-	enum rc rc =
-	    take_string(p->tree, "description", 0, 200000, &raw, e);
+	enum rc rc = take_text(p->tree, "description", 0, 200000, &raw, e);
 
 	if (rc != RC_OK || raw == NULL)
 		return rc;
@@ -118,8 +142,8 @@ check_variant(struct catalog_patch *p, const json_t *v, struct err *e)
 		 CATALOG_MAX_PRICE, false, e)) != RC_OK ||
 	    (rc = check_number(json_object_get(v, "compareAtPrice"),
 		 "compareAtPrice", CATALOG_MAX_PRICE, true, e)) != RC_OK ||
-	    (rc = check_number(json_object_get(v, "stock"), "stock",
-		 INT32_MAX, false, e)) != RC_OK)
+	    (rc = check_number(json_object_get(v, "stock"), "stock", INT32_MAX,
+		 false, e)) != RC_OK)
 		return rc;
 	if (sku != NULL || json_object_get(v, "price") != NULL ||
 	    json_object_get(v, "compareAtPrice") != NULL)
@@ -140,7 +164,8 @@ take_variants(struct catalog_patch *p, struct err *e)
 	if (!json_is_array(p->variants) ||
 	    json_array_size(p->variants) > CATALOG_MAX_VARIANTS)
 		return bad_field(e, "variants", "an array of objects");
-	json_array_foreach (p->variants, i, v) {
+	json_array_foreach(p->variants, i, v)
+	{
 		if ((rc = check_variant(p, v, e)) != RC_OK)
 			return rc;
 	}
@@ -157,11 +182,9 @@ take_seo(struct catalog_patch *p, struct err *e)
 		return RC_OK;
 	if (!json_is_object(seo))
 		return bad_field(e, "seo", "an object");
-	if ((rc = take_string(seo, "title", 0, 500, &p->seo_title, e)) !=
-	    RC_OK)
+	if ((rc = take_string(seo, "title", 0, 500, &p->seo_title, e)) != RC_OK)
 		return rc;
-	return take_string(
-	    seo, "description", 0, 1000, &p->seo_description, e);
+	return take_string(seo, "description", 0, 1000, &p->seo_description, e);
 }
 
 static enum rc
@@ -173,17 +196,16 @@ patch_check(struct catalog_patch *p, struct arena *arena, struct err *e)
 		RC_OK ||
 	    (rc = take_string(p->tree, "vendor", 0, 255, &p->vendor, e)) !=
 		RC_OK ||
-	    (rc = take_string(p->tree, "type", 0, 255, &p->type, e)) !=
-		RC_OK ||
+	    (rc = take_string(p->tree, "type", 0, 255, &p->type, e)) != RC_OK ||
 	    (rc = take_status(p, e)) != RC_OK ||
 	    (rc = take_tags(p, arena, e)) != RC_OK ||
 	    (rc = take_seo(p, e)) != RC_OK ||
 	    (rc = take_description(p, arena, e)) != RC_OK)
 		return rc;
 	p->stock_only = p->title == NULL && p->vendor == NULL &&
-	    p->type == NULL && p->status == NULL && p->tags == NULL &&
-	    p->seo_title == NULL && p->seo_description == NULL &&
-	    p->description == NULL;
+			p->type == NULL && p->status == NULL &&
+			p->tags == NULL && p->seo_title == NULL &&
+			p->seo_description == NULL && p->description == NULL;
 	return take_variants(p, e);
 }
 

@@ -147,6 +147,8 @@ it_match "the application gone: the page stays up" \
 	"$(it_get /flash-sale/1)" second
 it_eq "what is not cached says when to try again" \
 	"$(it_status /cart) $(it_header Retry-After)" "503 5"
+it_match "and nothing else may come with it" \
+	"$(it_header Content-Security-Policy)" "^default-src 'none'"
 it_eq "a program is told so in JSON" "$(it_get /api/products/99 |
 	grep -o '"code":"unavailable"')" '"code":"unavailable"'
 it_eq "as JSON" "$(it_header Content-Type)" application/json

@@ -46,9 +46,8 @@ START_TEST(a_change_of_stock_alone_is_known_as_such)
 	    read_patch("{\"variants\":[{\"id\":1,\"stock\":3}]}"), RC_OK);
 	ck_assert(patch.stock_only);
 	catalog_patch_release(&patch);
-	ck_assert_int_eq(
-	    read_patch("{\"variants\":[{\"id\":1,\"stock\":3},"
-		       "{\"id\":2,\"price\":1}]}"),
+	ck_assert_int_eq(read_patch("{\"variants\":[{\"id\":1,\"stock\":3},"
+				    "{\"id\":2,\"price\":1}]}"),
 	    RC_OK);
 	ck_assert(!patch.stock_only);
 }
@@ -85,6 +84,9 @@ static const struct {
 	{ "{\"title\":\"\"}", "invalid_field", "title" },
 	{ "{\"title\":null}", "invalid_field", "title" },
 	{ "{\"title\":\"a\\u0000b\"}", "invalid_json", "" },
+	{ "{\"title\":\" \\t \"}", "invalid_field", "spaces" },
+	{ "{\"title\":\"a\\u0001b\"}", "invalid_field", "control" },
+	{ "{\"vendor\":\"\\u001b[2J\"}", "invalid_field", "control" },
 	{ "{\"status\":\"sold\"}", "invalid_field", "status" },
 	{ "{\"tags\":\"a\"}", "invalid_field", "tags" },
 	{ "{\"tags\":[1]}", "invalid_field", "tags" },
@@ -94,7 +96,8 @@ static const struct {
 	{ "{\"variants\":{}}", "invalid_field", "variants" },
 	{ "{\"variants\":[1]}", "invalid_field", "variants" },
 	{ "{\"variants\":[{\"price\":1}]}", "invalid_field", "variants" },
-	{ "{\"variants\":[{\"id\":1,\"price\":-1}]}", "invalid_field", "price" },
+	{ "{\"variants\":[{\"id\":1,\"price\":-1}]}", "invalid_field",
+	    "price" },
 	{ "{\"variants\":[{\"id\":1,\"price\":1.5}]}", "invalid_field",
 	    "price" },
 	{ "{\"variants\":[{\"id\":1,\"price\":null}]}", "invalid_field",
@@ -127,8 +130,8 @@ main(void)
 	tcase_add_test(tc, a_change_of_stock_alone_is_known_as_such);
 	tcase_add_test(tc, a_description_is_made_safe_and_summed_up);
 	tcase_add_test(tc, tags_are_kept_as_json);
-	tcase_add_loop_test(tc, a_wrong_member_is_named, 0,
-	    (int)(sizeof bad / sizeof *bad));
+	tcase_add_loop_test(
+	    tc, a_wrong_member_is_named, 0, (int)(sizeof bad / sizeof *bad));
 	suite_add_tcase(s, tc);
 	SRunner *sr = srunner_create(s);
 
