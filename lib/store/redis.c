@@ -216,6 +216,19 @@ redis_learn_server(struct redis *redis, const redisReply *info)
 		redis->started_ms -= s * 1000;
 }
 
+/* What to do about a refusal that waiting does not cure. */
+static const char *
+greet_hint(const char *text)
+{
+	if (strstr(text, "AUTH") != NULL || strncmp(text, "WRONGPASS", 9) == 0)
+		return " (user and password stand in the URL: "
+		       "redis://user:pass@host)";
+	if (strstr(text, "DB index") != NULL)
+		return " (the database stands in the URL: "
+		       "redis://host:port/0)";
+	return "";
+}
+
 static enum rc
 redis_greet(struct redis *redis, int64_t deadline, struct err *e)
 {
@@ -245,8 +258,8 @@ redis_greet(struct redis *redis, int64_t deadline, struct err *e)
 		if (r->type == REDIS_REPLY_ERROR &&
 		    (i < n || strncmp(r->str, "NOPERM", 6) != 0)) {
 			redis_drop(redis);
-			rc = err_set(
-			    e, RC_RETRY, "redis_down", "Redis: %s", r->str);
+			rc = err_set(e, RC_RETRY, "redis_down", "Redis: %s%s",
+			    r->str, greet_hint(r->str));
 		} else if (i == n) {
 			redis_learn_server(redis, r);
 		}

@@ -314,6 +314,7 @@ START_TEST(password_and_database_are_used)
 	other = new_redis(server.url, 3000);
 	ck_assert_int_eq(redis_ping(other, &e), RC_RETRY);
 	ck_assert_ptr_nonnull(strstr(e.msg, "NOAUTH"));
+	ck_assert_ptr_nonnull(strstr(e.msg, "redis://user:pass@host"));
 	redis_free(other);
 	ck_assert_int_eq(CALL(&r, "CONFIG", "SET", "requirepass", ""), RC_OK);
 	other = new_redis(url, 3000);
