@@ -124,6 +124,7 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 	app->doing = opts->doing;
 	app->scoreboard = opts->scoreboard;
 	app->arena = arena_new();
+	app->tag_header = conf_str(conf, "edge", "tag_header");
 	app->pages_cached = conf_bool(conf, "cache", "pages");
 	if ((rc = look_name(conf, app->look, e)) != RC_OK)
 		goto fail;

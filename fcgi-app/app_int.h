@@ -35,6 +35,7 @@ struct app {
 	int64_t log_at;               /* mono ms: the log, next time */
 	int64_t complain_at;          /* mono ms: no complaint before */
 	bool pages_cached;
+	const char *tag_header;       /* "Cache-Tag"; "": none */
 	char look[LOOK_CHARS + 1];    /* what pages are made with */
 	int look_purges;              /* of the edge, still to be done */
 	int64_t look_at;              /* mono ms: the next of them */

@@ -65,15 +65,6 @@ fill(void *arg, enum pg_node node, struct cache_fill *out, struct err *e)
 	return RC_OK;
 }
 
-/* Outer caches purge by tag; CloudFront and Cloudflare by one name, Fastly and
- * Varnish's xkey by the other. */
-static void
-add_tags(struct response *rs, struct arena *arena, const char *tags)
-{
-	response_header(rs, arena, "Cache-Tag", tags);
-	response_header(rs, arena, "Surrogate-Key", tags);
-}
-
 /* A negative entry remembers no words. */
 static enum rc
 missing(const struct public *p, struct err *e)
@@ -168,7 +159,8 @@ public_answer(struct app *app, struct request *rq, const struct public *p,
 	rs->body = pack.body[enc];
 	if (pack.extra[0] != '\0')
 		rs->extra[rs->n_extra++] = pack.extra;
-	add_tags(rs, rq->arena, p->tags);
+	if (app->tag_header[0] != '\0')
+		response_header(rs, rq->arena, app->tag_header, p->tags);
 	if (not_modified(rq, rs->etag)) {
 		rs->status = 304;
 		rs->type = NULL;

@@ -106,7 +106,9 @@ response_head(const struct response *rs, const struct request *rq,
 		 out, "Vary", rs->vary_encoding ? "Accept-Encoding" : NULL);
 	for (int i = 0; ok && i < rs->n_extra; i++)
 		ok = head_line(out, NULL, rs->extra[i]);
-	ok = ok && head_line(out, "X-Request-Id", rq->id);
+	/* Who may share an answer must not be told whose it was first. */
+	if (rs->cache == NULL || strncmp(rs->cache, "public", 6) != 0)
+		ok = ok && head_line(out, "X-Request-Id", rq->id);
 	if (!ok) {
 		strbuf_trunc(out, start);
 		return err_set(e, RC_FAIL, "bad_header",

@@ -146,6 +146,11 @@ const struct conf_row settings_rows[] = {
 	{ "cache", "negative_ttl", CONF_S, "10s", 1, DAY_S, NULL, NULL, false,
 	    "How long \"no such thing\" is remembered." },
 
+	{ "edge", "tag_header", CONF_STR, "Cache-Tag", 0, 0, NULL, NULL, false,
+	    "The header by which an outer cache is told what a page shows, so "
+	    "that it can purge by that: Cache-Tag (CloudFront, Cloudflare), "
+	    "Surrogate-Key (Fastly), xkey (Varnish); empty: none. Every page "
+	    "carries it, a hit at the edge too." },
 	{ "edge", "nginx_cache", CONF_STR, "", 0, 0, NULL, NULL, false,
 	    "Folder of nginx's page cache on this host (it holds item/ and "
 	    "list/): changed pages are purged there at once. Empty: none." },
