@@ -109,6 +109,22 @@ security_headers(struct app *app)
 	    strncmp(base, "https:", 6) == 0 ? "" : " http:");
 }
 
+/* Of an edge that is new only what may lie there is purged: no child of before
+ * a reload can write to it. */
+static int
+look_purges(struct app *app)
+{
+	switch (edge_look(app->shop->edge, app->look)) {
+	case EDGE_LOOK_SAME:
+		break;
+	case EDGE_LOOK_UNKNOWN:
+		return 1;
+	case EDGE_LOOK_OTHER:
+		return LOOK_PURGES;
+	}
+	return 0;
+}
+
 enum rc
 app_open(const struct app_opts *opts, struct app **out, struct err *e)
 {
@@ -145,8 +161,8 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 		goto fail;
 	cache_headers(app);
 	security_headers(app);
-	if (opts->housekeeper && !edge_has_look(app->shop->edge, app->look))
-		app->look_purges = LOOK_PURGES;
+	if (opts->housekeeper)
+		app->look_purges = look_purges(app);
 	if (opts->housekeeper)
 		app->log = invalidation_log_new(app->shop->pg,
 		    app->shop->redis, app->shop->cache, app->shop->edge);

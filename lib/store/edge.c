@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <md5.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -203,8 +204,8 @@ edge_purge_all(struct edge *edge, struct err *e)
 
 /* ---- what the entries were made with */
 
-bool
-edge_has_look(struct edge *edge, const char *look)
+enum edge_look
+edge_look(struct edge *edge, const char *look)
 {
 	struct strbuf path;
 	char have[128];
@@ -212,7 +213,7 @@ edge_has_look(struct edge *edge, const char *look)
 	int fd;
 
 	if (edge->dir == NULL)
-		return true;
+		return EDGE_LOOK_SAME;
 	strbuf_init(&path, 256);
 	strbuf_addf(&path, "%s/look", edge->dir);
 	fd = open(path.s, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
@@ -221,8 +222,11 @@ edge_has_look(struct edge *edge, const char *look)
 		n = read(fd, have, sizeof have);
 		(void)close(fd);
 	}
-	return n >= 0 && (size_t)n == strlen(look) &&
-	       memcmp(have, look, (size_t)n) == 0;
+	if (n < 0)
+		return EDGE_LOOK_UNKNOWN;
+	return (size_t)n == strlen(look) && memcmp(have, look, (size_t)n) == 0
+		   ? EDGE_LOOK_SAME
+		   : EDGE_LOOK_OTHER;
 }
 
 enum rc

@@ -12,8 +12,6 @@
 #ifndef STORE_EDGE_H
 #define STORE_EDGE_H
 
-#include <stdbool.h>
-
 #include "base/err.h"
 
 struct edge;
@@ -37,10 +35,12 @@ enum rc edge_purge_all(struct edge *edge, struct err *e);
 
 /*
  * What the entries were made with (any word of a program's version, templates
- * and settings), kept in a file beside the zones. edge_has_look: true also
- * where there is no edge. RC_FAIL: cannot be written.
+ * and settings), kept in a file beside the zones. SAME also where there is no
+ * edge; UNKNOWN: nothing was remembered, the edge is new. RC_FAIL: cannot be
+ * written.
  */
-bool edge_has_look(struct edge *edge, const char *look);
+enum edge_look { EDGE_LOOK_SAME, EDGE_LOOK_OTHER, EDGE_LOOK_UNKNOWN };
+enum edge_look edge_look(struct edge *edge, const char *look);
 enum rc edge_set_look(struct edge *edge, const char *look, struct err *e);
 
 #endif
