@@ -238,15 +238,20 @@ static void
 check_policy(struct doctor *d, struct span info)
 {
 	const char *policy = info_field(d, info, "maxmemory_policy");
+	bool bounded = strcmp(info_field(d, info, "maxmemory"), "0") != 0;
 
 	if (strncmp(policy, "allkeys", 7) == 0)
 		found(d, WARN, "redis.maxmemory-policy",
 		    "%s: it evicts the counters of running sales; set "
 		    "volatile-lru",
 		    policy);
+	else if (bounded && strcmp(policy, "noeviction") == 0)
+		found(d, WARN, "redis.maxmemory-policy",
+		    "noeviction: once it is full nothing more is cached; set "
+		    "volatile-lru");
 	else
 		found(d, OK, "redis.maxmemory-policy", "%s", policy);
-	if (strcmp(info_field(d, info, "maxmemory"), "0") == 0)
+	if (!bounded)
 		found(d, WARN, "redis.maxmemory",
 		    "no bound: the cache may take the machine's memory; set "
 		    "maxmemory");

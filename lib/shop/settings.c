@@ -31,7 +31,8 @@ const struct conf_row settings_rows[] = {
 	    "links, Open Graph and the sitemap are made from it, never from "
 	    "what a client sends." },
 	{ "shop", "currency", CONF_STR, "USD", 0, 0, NULL, NULL, false,
-	    "ISO 4217 code of all prices." },
+	    "ISO 4217 code of all prices. Changing it converts nothing; then "
+	    "soukctl cache purge --all." },
 	{ "shop", "language", CONF_STR, "en", 0, 0, NULL, NULL, false,
 	    "Which texts the pages use: templates/text.LANGUAGE.json." },
 

@@ -191,8 +191,9 @@ explain_connect(enum rc rc, struct err *e)
 	if (rc == RC_RETRY && strstr(e->msg, "role \"") != NULL &&
 	    strstr(e->msg, "does not exist") != NULL)
 		return err_set(e, RC_FAIL, "no_database",
-		    "the user of [postgres] url does not exist: create it "
-		    "(createuser NAME), or correct the url");
+		    "the user of [postgres] url (where it names none: yours) "
+		    "does not exist: create it (createuser NAME), run this "
+		    "as the shop's user, or correct the url");
 	return rc;
 }
 
