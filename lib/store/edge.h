@@ -4,10 +4,10 @@
  * nginx names a cached file by the MD5 of its key, in `levels=2` folders; the
  * keys are set in conf/nginx/souk.conf: "ENC ARGS PATH" with ENC one of
  * identity, gzip, br; ARGS "q=...&after=...&limit=..." as the application sees
- * it in QUERY_STRING; PATH the decoded path. An entry is voided by overwriting
- * the version word at its start, which nginx takes as a miss; where it may not
- * be written it is unlinked. Two zones: `item` (one file per thing, purged by
- * name) and `list` (pages that show many things, purged whole).
+ * it in QUERY_STRING; PATH the decoded path. A purged
+ * file is removed: a miss to nginx, whose cache_lock holds the crowd while one
+ * request makes it anew. Two zones: `item` (one file per thing, purged by name)
+ * and `list` (pages that show many things, purged whole).
  */
 #ifndef STORE_EDGE_H
 #define STORE_EDGE_H

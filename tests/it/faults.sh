@@ -10,6 +10,7 @@ it_ini
 it_sample
 it_start_nginx
 it_start_fcgi postgres.query=1s postgres.connect=1s fcgi.request_deadline=20s
+it_settled
 ids=($(it_psql -c "SELECT id FROM product WHERE status = 'active' ORDER BY id"))
 seen="/products/${ids[0]}" api="/api/products/${ids[0]}"
 edge_empty() { find "$IT/edge" -type f -delete; }

@@ -441,6 +441,17 @@ it_sample() {
 		it_bail "import: $(tail -n 5 "$IT/import.out")"
 }
 
+# it_settled: souk-fcgi has carried out what the import left to it, and purged
+# the edge for the last time, a second later.
+it_told() {
+	[ "$(it_psql -c 'SELECT count(*) FROM invalidation
+		WHERE done_at IS NULL')" = 0 ]
+}
+it_settled() {
+	it_wait_for 20 it_told || it_bail "invalidations are not carried out"
+	sleep 1.5
+}
+
 # it_token: a fresh admin token
 it_token() { it_souk_env soukctl token create --role admin; }
 

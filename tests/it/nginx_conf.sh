@@ -183,12 +183,16 @@ f=${f%% *}
 f=$IT/edge/item/${f:30:2}/$f
 it_ok "an item's file has the name the application computes" test -f "$f"
 it_eq "it is held" "$(cache /products/1)" "$hit"
-printf '\0\0\0\0\0\0\0\0' | dd of="$f" conv=notrunc status=none
-it_eq "its version word overwritten, it is asked for anew" \
-	"$(cache /products/1)" "$miss"
+rm "$f"
+it_eq "removed, it is asked for anew" "$(cache /products/1)" "$miss"
 it_eq "once" "$(cache /products/1)" "$hit"
 rm "$f"
-it_eq "removed, the same" "$(cache /products/1)" "$miss"
+say delay 300
+n=$(asked)
+curl -sS --no-progress-meter --parallel --parallel-max 30 --parallel-immediate -o /dev/null \
+	"$SOUK_URL/products/1?n=[1-30]"
+it_eq "once, too, by 30 at the same time" "$(($(asked) - n))" 1
+rm "$stub/delay"
 rm -f "$IT"/edge/list/*/*
 it_eq "lists are purged whole" "$(cache '/products?q=mug')" "$miss"
 

@@ -12,6 +12,7 @@ it_ini
 it_sample
 it_start_nginx
 it_start_fcgi fcgi.children=8
+it_settled
 id=$(it_psql -c "SELECT min(id) FROM product WHERE status = 'active'")
 
 # How often a product was read since the last reset.
