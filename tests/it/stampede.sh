@@ -55,6 +55,20 @@ crowd "a page, $clients clients" "/products/$id" "$clients"
 forget
 crowd "the API, $clients clients" "/api/products/$id" "$clients"
 
+# In the midst of it the page changes: everybody is answered all the same, and
+# asked for again it shows the change.
+token=$(it_token 2>/dev/null)
+wrk -t2 -c"$clients" -d5s --timeout 20s "$SOUK_URL/products/$id" >"$IT/wrk" 2>&1 &
+crowd=$!
+sleep 2
+it_eq "a change under $clients clients" "$(it_status "/api/products/$id" -X PUT \
+	-H "Authorization: Bearer $token" -H 'Content-Type: application/json' \
+	-d '{"title":"Changed in a crush"}')" 200
+it_ok "shows within a second" it_wait_for 1 sh -c \
+	"curl -sS '$SOUK_URL/products/$id' | grep -q 'Changed in a crush'"
+wait $crowd
+it_ok "and costs nobody an answer" sh -c "! grep -q Non-2xx '$IT/wrk'"
+
 # Past the edge, so that the shop's own cache has to hold: as many as the listen
 # queue takes.
 sed -i 's/fastcgi_cache souk_[a-z]*;/fastcgi_cache off;/' "$IT"/nginx/*.conf
