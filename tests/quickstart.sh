@@ -84,6 +84,13 @@ it_eq "the first is not" "$(it_status /)" 200
 it_note "twice"
 token=$SOUK_ADMIN_TOKEN sale=$SOUK_SALE_ID
 it_ok "up while it is up" "$qs" --dir "$a" --port "$PORT_A" --detach
+printf '[shop]\nname = Mine\ncurrency = KRW\n' >"$a/own.ini"
+it_ok "with settings of one's own" "$qs" --dir "$a" --port "$PORT_A" --detach
+it_match "which show at once" "$(curl -sS "$SOUK_URL/")" '<title>.*Mine'
+printf '[shop]\nnmae = x\n' >"$a/own.ini"
+it_exit "wrong ones are refused" 1 "$qs" --dir "$a" --port "$PORT_A" --detach
+it_ok "and what runs goes on" "$qs" status --dir "$a"
+rm "$a/own.ini"
 it_ok "down" "$qs" down --dir "$a"
 it_eq "no process is left" "$(ours "$a")" ""
 it_exit "status says so" 3 "$qs" status --dir "$a"
