@@ -60,6 +60,26 @@ utf8_cut(const char *s, size_t n, size_t max)
 	return max;
 }
 
+static const char white[] = " \t\n\r";
+
+bool
+text_plain(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c == 0x7f || (c < 0x20 && strchr(white, c) == NULL))
+			return false;
+	}
+	return true;
+}
+
+bool
+text_blank(const char *s)
+{
+	return s[strspn(s, white)] == '\0';
+}
+
 bool
 text_int(struct span s, int64_t min, int64_t max, int64_t *out)
 {

@@ -19,6 +19,12 @@ size_t utf8_sequence(const char *s, size_t n);
 /* Bytes of the longest prefix of at most max bytes that cuts no character. */
 size_t utf8_cut(const char *s, size_t n, size_t max);
 
+/* No control characters but tab and line ends: may be shown as it is. */
+bool text_plain(const char *s);
+
+/* Nothing but white space, if anything. */
+bool text_blank(const char *s);
+
 /* Decimal, whole span, no sign but '-', no space; within [min, max]. */
 bool text_int(struct span s, int64_t min, int64_t max, int64_t *out);
 

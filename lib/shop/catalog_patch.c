@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/text.h"
 #include "shop/catalog_int.h"
 #include "shop/richtext.h"
 
@@ -44,19 +45,14 @@ static enum rc
 take_string(const json_t *tree, const char *name, size_t min, size_t max,
     const char **out, struct err *e)
 {
-	static const char spaces[] = " \t\n\r";
 	const char *s = NULL;
 	enum rc rc = take_text(tree, name, min, max, &s, e);
 
 	if (rc != RC_OK || s == NULL)
 		return rc;
-	for (const char *p = s; *p != '\0'; p++) {
-		if (*p == 0x7f ||
-		    ((unsigned char)*p < 0x20 && strchr(spaces, *p) == NULL))
-			return bad_field(
-			    e, name, "text without control characters");
-	}
-	if (min > 0 && s[strspn(s, spaces)] == '\0')
+	if (!text_plain(s))
+		return bad_field(e, name, "text without control characters");
+	if (min > 0 && text_blank(s))
 		return bad_field(e, name, "more than spaces");
 	*out = s;
 	return RC_OK;

@@ -382,22 +382,25 @@ count_chars(const char *s)
 }
 
 static void
-check_length(struct import *im, int64_t line, const char *column, const char *s,
+check_text(struct import *im, int64_t line, const char *column, const char *s,
     size_t max)
 {
 	if (s != NULL && count_chars(s) > max)
 		import_wrong(im, line, column,
 		    "longer than %zu characters: shorten it", max);
+	if (s != NULL && !text_plain(s))
+		import_wrong(
+		    im, line, column, "holds a control character: take it out");
 }
 
 static void
 check_variant(struct import *im, const struct import_product *p,
     const struct import_variant *v)
 {
-	check_length(im, v->line, im->names->sku, v->sku, 255);
-	check_length(im, v->line, im->names->barcode, v->barcode, 255);
+	check_text(im, v->line, im->names->sku, v->sku, 255);
+	check_text(im, v->line, im->names->barcode, v->barcode, 255);
 	for (int i = 0; i < v->n_options; i++)
-		check_length(im, v->line, im->names->option, v->option[i], 255);
+		check_text(im, v->line, im->names->option, v->option[i], 255);
 	/* Names come with the first part of a product that is spread. */
 	if (p->title != NULL && p->n_options > 0 &&
 	    v->n_options != p->n_options)
@@ -422,8 +425,8 @@ check_image(struct import *im, struct import_image *image)
 		    image->src);
 	else
 		image->src = src;
-	check_length(im, image->line, im->names->image, image->src, 2000);
-	check_length(im, image->line, im->names->alt, image->alt, 1000);
+	check_text(im, image->line, im->names->image, image->src, 2000);
+	check_text(im, image->line, im->names->alt, image->alt, 1000);
 }
 
 static void
@@ -435,9 +438,9 @@ check_review(struct import *im, const struct import_review *r)
 	if (r->rating < 1 || r->rating > 5)
 		import_wrong(im, r->line, im->names->review,
 		    "a rating is a number from 1 to 5");
-	check_length(im, r->line, im->names->review, r->author, 255);
-	check_length(im, r->line, im->names->review, r->title, 500);
-	check_length(im, r->line, im->names->review, r->body, 10000);
+	check_text(im, r->line, im->names->review, r->author, 255);
+	check_text(im, r->line, im->names->review, r->title, 500);
+	check_text(im, r->line, im->names->review, r->body, 10000);
 }
 
 static void
@@ -458,7 +461,7 @@ check_handle(struct import *im, const struct import_product *p)
 		    "\"%.80s\" cannot be part of an address: use letters,"
 		    " digits and hyphens, such as blue-shirt",
 		    p->handle);
-	check_length(im, p->line, im->names->handle, p->handle, 255);
+	check_text(im, p->line, im->names->handle, p->handle, 255);
 }
 
 static void
@@ -467,19 +470,19 @@ check_head(struct import *im, struct import_product *p)
 	struct err why = ERR_INIT;
 
 	check_handle(im, p);
-	if (p->title[0] == '\0' && !p->spread)
+	if (text_blank(p->title) && !p->spread)
 		import_wrong(im, p->line, im->names->title,
 		    "empty: every product needs a title");
-	check_length(im, p->line, im->names->title, p->title, 500);
-	check_length(im, p->line, im->names->vendor, p->vendor, 255);
-	check_length(im, p->line, im->names->type, p->type, 255);
-	check_length(im, p->line, im->names->seo_title, p->seo_title, 500);
-	check_length(
+	check_text(im, p->line, im->names->title, p->title, 500);
+	check_text(im, p->line, im->names->vendor, p->vendor, 255);
+	check_text(im, p->line, im->names->type, p->type, 255);
+	check_text(im, p->line, im->names->seo_title, p->seo_title, 500);
+	check_text(
 	    im, p->line, im->names->seo_description, p->seo_description, 1000);
 	for (int i = 0; i < p->n_tags; i++)
-		check_length(im, p->line, im->names->tags, p->tag[i], 255);
+		check_text(im, p->line, im->names->tags, p->tag[i], 255);
 	for (int i = 0; i < p->n_options; i++)
-		check_length(im, p->line, im->names->option, p->option[i], 255);
+		check_text(im, p->line, im->names->option, p->option[i], 255);
 	if (richtext_clean(span_of(p->description), im->arena, &p->description,
 		&p->summary, &why) != RC_OK)
 		import_wrong(

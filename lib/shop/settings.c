@@ -74,7 +74,9 @@ const struct conf_row settings_rows[] = {
 	{ "fcgi", "client_deadline", CONF_MS, "10s", 0, 10 * MIN_MS, NULL, NULL,
 	    false,
 	    "A request that waited longer than this before a child took it "
-	    "is answered 503 unread: its client has given up. 0: never." },
+	    "is answered 503 unread: its client has given up. 0: never. The "
+	    "web server's clock is compared with this host's: where they are "
+	    "two, keep both by NTP." },
 	{ "fcgi", "drain", CONF_MS, "30s", 0, 10 * MIN_MS, NULL, NULL, false,
 	    "How long a stop or reload waits for requests under way." },
 	{ "fcgi", "max_body", CONF_SIZE, "1m", 1024, 64 << 20, NULL, NULL,

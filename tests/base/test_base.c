@@ -134,6 +134,18 @@ START_TEST(utf8_is_checked_as_rfc_3629_says)
 }
 END_TEST
 
+START_TEST(text_that_may_be_shown_is_told_from_what_may_not)
+{
+	ck_assert(text_plain(""));
+	ck_assert(text_plain("two\nlines\tand \xea\xb0\x80"));
+	ck_assert(!text_plain("bell\a"));
+	ck_assert(!text_plain("\x7f"));
+	ck_assert(text_blank(""));
+	ck_assert(text_blank(" \t\n"));
+	ck_assert(!text_blank(" x "));
+}
+END_TEST
+
 START_TEST(utf8_cut_never_splits_a_character)
 {
 	ck_assert_uint_eq(utf8_cut("a\xea\xb0\x80", 4, 3), 1);
@@ -216,6 +228,8 @@ main(void)
 	tcase_add_test(tc, strbuf_formats_past_its_first_size);
 	tcase_add_loop_test(
 	    tc, utf8_is_checked_as_rfc_3629_says, 0, N(utf8_cases));
+	tcase_add_test(
+	    tc, text_that_may_be_shown_is_told_from_what_may_not);
 	tcase_add_test(tc, utf8_cut_never_splits_a_character);
 	tcase_add_loop_test(tc, time_is_parsed_or_refused, 0, N(time_cases));
 	tcase_add_loop_test(
