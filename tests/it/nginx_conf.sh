@@ -231,6 +231,8 @@ it_eq "what the cache answered is in no log" \
 it_note "two users"
 if [ "$(id -u)" = 0 ]; then
 	sh "$srcdir/conf/nginx/souk-edge-dirs" "$IT/two" www-data "$IT_GROUP"
+	it_eq "the folder itself is the group's too" \
+		"$(stat -c '%a %G' "$IT/two")" "2775 $IT_GROUP"
 	setpriv --reuid=www-data --regid=www-data --clear-groups -- \
 		sh -c "umask 077; echo x >$IT/two/item/0a/f"
 	it_ok "the application's group may remove what nginx wrote" \
