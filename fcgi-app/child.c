@@ -756,9 +756,14 @@ child_keep_house(const struct child_opts *o)
 		    .events = POLLIN } };
 		int n = app_pollfds(app, fds + 1, APP_FDS);
 
+		/* The master takes its pulse by this. */
+		score_begin(o->score, clock_mono_us());
+		score_request(o->score, "-", "housekeeping");
+		score_state(o->score, CS_IDLE);
 		poll(fds, (nfds_t)n + 1, HOUSE_MS);
 		if (sig_next(sig, NULL) != 0 || getppid() != o->master)
 			break;
+		score_state(o->score, CS_RUNNING);
 		app_turn(app);
 	}
 	app_close(app);

@@ -42,6 +42,7 @@
 enum {
 	TICK_MS = 100,
 	START_MS = 30000, /* to be ready */
+	HOUSE_LIMIT = 10, /* request deadlines that its turn may take */
 	YOUNG_MS = 2000,  /* who dies before this brakes the next start */
 	BRAKE_MIN_MS = 100,
 	BRAKE_MAX_MS = 5000,
@@ -341,11 +342,11 @@ kill_slow(struct master *m, struct proc *p, int64_t ms)
 static void
 check_clocks(struct master *m, int64_t now)
 {
-	int64_t limit = conf_fcgi(m, "request_deadline");
+	int64_t request_limit = conf_fcgi(m, "request_deadline");
 
 	for (int i = 0; i < m->n_proc; i++) {
 		struct proc *p = &m->proc[i];
-		int64_t start;
+		int64_t start, limit = request_limit;
 
 		if (p->pid == 0 || p->killed)
 			continue;
@@ -364,7 +365,11 @@ check_clocks(struct master *m, int64_t now)
 			continue;
 		}
 		start = p->slot->start_ms;
-		if (start != 0 && now - start > limit && !p->housekeeper &&
+		/* One turn of it may tell of many changes; one that hangs must
+		 * not go unseen, or changes would not be told at all. */
+		if (p->housekeeper)
+			limit *= HOUSE_LIMIT;
+		if (start != 0 && now - start > limit &&
 		    now - start < 365 * INT64_C(86400000))
 			kill_slow(m, p, now - start);
 	}

@@ -187,13 +187,30 @@ parse_value(const struct conf_row *row, struct value *v)
 	return false;
 }
 
+/* The unit that a number is kept in. */
+static const char *
+unit_of(enum conf_type type)
+{
+	switch (type) {
+	case CONF_MS:
+		return " ms";
+	case CONF_S:
+		return " s";
+	case CONF_SIZE:
+		return " bytes";
+	case CONF_STR:
+	case CONF_INT:
+	case CONF_BOOL:
+	case CONF_ENUM:
+		break;
+	}
+	return "";
+}
+
 static void
 check_value(struct load *load, const struct conf_row *row, struct value *v)
 {
-	const char *unit = row->type == CONF_MS ? " ms"
-	    : row->type == CONF_S               ? " s"
-	    : row->type == CONF_SIZE            ? " bytes"
-						: "";
+	const char *unit = unit_of(row->type);
 
 	if (!parse_value(row, v)) {
 		if (row->type == CONF_ENUM)
@@ -639,6 +656,10 @@ conf_mdoc(const struct conf_row *rows, struct strbuf *out)
 			add_mdoc(out, row->dflt);
 			strbuf_adds(out, " .\n");
 		}
+		if (row->max != 0)
+			strbuf_addf(out, "From %lld to %lld%s.\n",
+			    (long long)row->min, (long long)row->max,
+			    unit_of(row->type));
 		if (row->env != NULL)
 			strbuf_addf(out,
 			    "Also set by the environment variable\n.Ev %s .\n",

@@ -2,6 +2,7 @@
 # souk-fcgi's processes: how they start, die, are replaced, and end.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
 . "$srcdir/tests/it/fcgi_lib.sh" || exit 99
+it_need jq
 
 # ---- stopping
 start
@@ -88,6 +89,20 @@ out=$("$CLIENT" "$SOCK" kept 8 1.5 /fixed)
 it_match "half a request holds nobody up" "$out" 'errors=0'
 wait $half
 it_eq "nor kills anybody" "$(status 'slow requests')" 1
+it_stop fcgi
+
+# A housekeeper that hangs is seen too.
+start request_deadline=100ms
+keeper() {
+	"$STUB" -c "$CONF" --status --json | jq -r \
+		'.processes[] | select(.role == "housekeeper") | .pid'
+}
+old=$(keeper)
+kill -STOP "$old"
+it_ok "a housekeeper that hangs is killed" it_wait_for 10 logged \
+	'event=request_deadline .*path=housekeeping'
+replaced() { [ -n "$(keeper)" ] && [ "$(keeper)" != "$old" ]; }
+it_ok "and replaced" it_wait_for 10 replaced
 it_stop fcgi
 
 # ---- recycling
