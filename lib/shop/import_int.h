@@ -143,6 +143,24 @@ void import_columns_find(struct import_columns *cols, const char *const name[],
 const char *import_cell(struct import *im, const struct import_columns *cols,
     const struct csv_record *r, int column);
 
+/* The row of a CSV that is being read. */
+struct import_row {
+	struct import *im;
+	struct import_columns cols;
+	const struct csv_record *r;
+};
+
+static inline const char *
+row_cell(struct import_row *row, int column)
+{
+	return import_cell(row->im, &row->cols, row->r, column);
+}
+
+/* The next one that can be read, into *r; the faults of others are noted.
+ * RC_NONE: the end, or faults enough; RC_FAIL: cannot read the file. */
+enum rc import_row_next(struct import_row *row, struct csv *csv,
+    struct csv_record *r, struct err *e);
+
 /* Values of cells; a fault is noted and gives false. */
 bool import_price(struct import *im, int64_t line, const char *column,
     const char *s, int64_t *out);

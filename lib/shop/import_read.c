@@ -206,6 +206,26 @@ import_cell(struct import *im, const struct import_columns *cols,
 	return s.n == 0 ? "" : arena_strndup(im->arena, s.p, s.n);
 }
 
+enum rc
+import_row_next(struct import_row *row, struct csv *csv, struct csv_record *r,
+    struct err *e)
+{
+	struct import *im = row->im;
+
+	while (!import_enough(im)) {
+		struct err why = ERR_INIT;
+		enum rc rc = csv_next(csv, r, &why);
+
+		if (rc == RC_OK || rc == RC_NONE)
+			return rc;
+		if (rc == RC_FAIL)
+			return err_set(
+			    e, rc, why.code, "%s: %s", im->file, why.msg);
+		import_wrong(im, r->line, NULL, "%s", why.msg);
+	}
+	return RC_NONE;
+}
+
 bool
 import_price(struct import *im, int64_t line, const char *column, const char *s,
     int64_t *out)

@@ -95,18 +95,6 @@ static const struct import_names new_names = {
 	.review = "",
 };
 
-struct reader {
-	struct import *im;
-	struct import_columns cols;
-	const struct csv_record *r;
-};
-
-static const char *
-cell(struct reader *rd, enum column c)
-{
-	return import_cell(rd->im, &rd->cols, rd->r, (int)c);
-}
-
 /* By either set of names; true: the new one. */
 static bool
 find_columns(struct import_columns *cols, const struct csv_record *header)
@@ -129,11 +117,11 @@ import_is_shopify(const struct csv_record *header)
 }
 
 static const char *
-status_of(struct reader *rd)
+status_of(struct import_row *rd)
 {
 	static const char *const known[] = { "active", "draft", "archived" };
-	const char *status = cell(rd, C_STATUS);
-	const char *published = cell(rd, C_PUBLISHED);
+	const char *status = row_cell(rd, C_STATUS);
+	const char *published = row_cell(rd, C_PUBLISHED);
 	const char *found = NULL;
 
 	for (int i = 0; i < 3; i++) {
@@ -149,21 +137,21 @@ status_of(struct reader *rd)
 }
 
 static void
-read_head(struct reader *rd, struct import_product *p)
+read_head(struct import_row *rd, struct import_product *p)
 {
 	p->line = rd->r->line;
 	p->spread = true;
-	p->key = p->handle = cell(rd, C_HANDLE);
-	p->title = cell(rd, C_TITLE);
-	p->description = cell(rd, C_BODY);
-	p->vendor = cell(rd, C_VENDOR);
-	p->type = cell(rd, C_TYPE);
-	p->seo_title = cell(rd, C_SEO_TITLE);
-	p->seo_description = cell(rd, C_SEO_DESCRIPTION);
+	p->key = p->handle = row_cell(rd, C_HANDLE);
+	p->title = row_cell(rd, C_TITLE);
+	p->description = row_cell(rd, C_BODY);
+	p->vendor = row_cell(rd, C_VENDOR);
+	p->type = row_cell(rd, C_TYPE);
+	p->seo_title = row_cell(rd, C_SEO_TITLE);
+	p->seo_description = row_cell(rd, C_SEO_DESCRIPTION);
 	p->status = status_of(rd);
-	import_tags(rd->im, p, rd->r->line, cell(rd, C_TAGS));
+	import_tags(rd->im, p, rd->r->line, row_cell(rd, C_TAGS));
 	for (int i = 0; i < 3; i++) {
-		const char *name = cell(rd, (enum column)(C_NAME1 + i));
+		const char *name = row_cell(rd, (enum column)(C_NAME1 + i));
 
 		if (name[0] == '\0')
 			break;
@@ -171,14 +159,14 @@ read_head(struct reader *rd, struct import_product *p)
 	}
 	/* "Title: Default Title" is Shopify's way to say: no options. */
 	if (p->n_options == 1 && strcasecmp(p->option[0], "Title") == 0 &&
-	    strcasecmp(cell(rd, C_VALUE1), "Default Title") == 0)
+	    strcasecmp(row_cell(rd, C_VALUE1), "Default Title") == 0)
 		p->n_options = 0;
 }
 
 static void
-read_stock(struct reader *rd, struct import_variant *v)
+read_stock(struct import_row *rd, struct import_variant *v)
 {
-	const char *s = cell(rd, C_QTY);
+	const char *s = row_cell(rd, C_QTY);
 
 	if (rd->cols.at[C_QTY] < 0 && !rd->im->warned_stock) {
 		rd->im->warned_stock = true;
@@ -193,9 +181,9 @@ read_stock(struct reader *rd, struct import_variant *v)
 
 /* "2.5" grams are 2. */
 static void
-read_grams(struct reader *rd, struct import_variant *v)
+read_grams(struct import_row *rd, struct import_variant *v)
 {
-	const char *s = cell(rd, C_GRAMS);
+	const char *s = row_cell(rd, C_GRAMS);
 	size_t digits = strspn(s, "0123456789");
 
 	if (s[0] == '\0')
@@ -207,11 +195,11 @@ read_grams(struct reader *rd, struct import_variant *v)
 }
 
 static void
-read_options(
-    struct reader *rd, const struct import_product *p, struct import_variant *v)
+read_options(struct import_row *rd, const struct import_product *p,
+    struct import_variant *v)
 {
 	for (int i = 0; i < 3; i++) {
-		const char *value = cell(rd, (enum column)(C_VALUE1 + i));
+		const char *value = row_cell(rd, (enum column)(C_VALUE1 + i));
 
 		if (value[0] == '\0')
 			break;
@@ -226,15 +214,15 @@ read_options(
 }
 
 static void
-read_variant(struct reader *rd, struct import_product *p)
+read_variant(struct import_row *rd, struct import_product *p)
 {
 	struct import *im = rd->im;
 	int64_t line = rd->r->line;
 	struct import_variant *v = import_more_variant(im, p, line);
-	const char *sku = cell(rd, C_SKU), *price = cell(rd, C_PRICE);
-	const char *compare = cell(rd, C_COMPARE);
-	const char *barcode = cell(rd, C_BARCODE);
-	const char *image = cell(rd, C_VARIANT_IMAGE);
+	const char *sku = row_cell(rd, C_SKU), *price = row_cell(rd, C_PRICE);
+	const char *compare = row_cell(rd, C_COMPARE);
+	const char *barcode = row_cell(rd, C_BARCODE);
+	const char *image = row_cell(rd, C_VARIANT_IMAGE);
 
 	if (v == NULL)
 		return;
@@ -261,10 +249,10 @@ read_variant(struct reader *rd, struct import_product *p)
 }
 
 static void
-read_image(struct reader *rd, struct import_product *p)
+read_image(struct import_row *rd, struct import_product *p)
 {
-	const char *src = cell(rd, C_IMAGE);
-	const char *position = cell(rd, C_IMAGE_POSITION);
+	const char *src = row_cell(rd, C_IMAGE);
+	const char *position = row_cell(rd, C_IMAGE_POSITION);
 	int64_t at = 0;
 
 	if (src[0] == '\0')
@@ -275,14 +263,15 @@ read_image(struct reader *rd, struct import_product *p)
 		    rd->cols.name[C_IMAGE_POSITION],
 		    "\"%.40s\" is not a number from 1", position);
 	import_add_image(
-	    rd->im, p, rd->r->line, src, cell(rd, C_IMAGE_ALT), at);
+	    rd->im, p, rd->r->line, src, row_cell(rd, C_IMAGE_ALT), at);
 }
 
 static bool
-has_variant(struct reader *rd)
+has_variant(struct import_row *rd)
 {
-	return cell(rd, C_PRICE)[0] != '\0' || cell(rd, C_SKU)[0] != '\0' ||
-	       cell(rd, C_VALUE1)[0] != '\0';
+	return row_cell(rd, C_PRICE)[0] != '\0' ||
+	       row_cell(rd, C_SKU)[0] != '\0' ||
+	       row_cell(rd, C_VALUE1)[0] != '\0';
 }
 
 static struct import_product *
@@ -296,22 +285,14 @@ import_read_shopify(struct import *im, struct csv *csv,
     const struct csv_record *header, struct err *e)
 {
 	struct csv_record r;
-	struct reader rd = { .im = im, .r = &r };
+	struct import_row rd = { .im = im, .r = &r };
 	struct import_product *p = NULL;
-	struct err why = ERR_INIT;
-	enum rc rc = RC_OK, got;
+	enum rc rc = RC_OK;
 
 	im->names = find_columns(&rd.cols, header) ? &new_names : &names;
-	while (rc == RC_OK && !import_enough(im) &&
-	       (got = csv_next(csv, &r, &why)) != RC_NONE) {
-		if (got == RC_FAIL)
-			return err_set(
-			    e, got, why.code, "%s: %s", im->file, why.msg);
-		if (got != RC_OK) {
-			import_wrong(im, r.line, NULL, "%s", why.msg);
-			continue;
-		}
-		const char *handle = cell(&rd, C_HANDLE);
+	while (
+	    rc == RC_OK && (rc = import_row_next(&rd, csv, &r, e)) == RC_OK) {
+		const char *handle = row_cell(&rd, C_HANDLE);
 
 		if (handle[0] == '\0') {
 			import_wrong(im, r.line, im->names->handle,
@@ -332,8 +313,9 @@ import_read_shopify(struct import *im, struct csv *csv,
 		if (has_variant(&rd))
 			read_variant(&rd, p);
 	}
-	if (rc == RC_OK && p != NULL && !import_enough(im))
-		rc = import_give(im, p, e);
+	if (rc == RC_NONE)
+		rc = p == NULL || import_enough(im) ? RC_OK
+						    : import_give(im, p, e);
 	arena_reset(im->arena);
 	return rc;
 }

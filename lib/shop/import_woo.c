@@ -69,18 +69,6 @@ static const struct import_names names = {
 	.review = "",
 };
 
-struct reader {
-	struct import *im;
-	struct import_columns cols;
-	const struct csv_record *r;
-};
-
-static const char *
-cell(struct reader *rd, int c)
-{
-	return import_cell(rd->im, &rd->cols, rd->r, c);
-}
-
 bool
 import_is_woo(const struct csv_record *header)
 {
@@ -180,9 +168,9 @@ category(struct import *im, const char *s)
 }
 
 static void
-read_images(struct reader *rd, struct import_product *p, const char **first)
+read_images(struct import_row *rd, struct import_product *p, const char **first)
 {
-	const char *s = cell(rd, C_IMAGES);
+	const char *s = row_cell(rd, C_IMAGES);
 
 	while (*s != '\0') {
 		size_t n;
@@ -204,7 +192,7 @@ read_images(struct reader *rd, struct import_product *p, const char **first)
 
 /* "0.25" in a unit of so many milligrams. */
 static void
-read_weight(struct reader *rd, struct import_variant *v)
+read_weight(struct import_row *rd, struct import_variant *v)
 {
 	static const struct {
 		enum column column;
@@ -213,7 +201,7 @@ read_weight(struct reader *rd, struct import_variant *v)
 		{ C_OZ, 28350 } };
 
 	for (int i = 0; i < 4; i++) {
-		const char *s = cell(rd, (int)units[i].column);
+		const char *s = row_cell(rd, (int)units[i].column);
 		int64_t n = 0, scale = 1;
 		bool point = false;
 
@@ -241,9 +229,10 @@ read_weight(struct reader *rd, struct import_variant *v)
 }
 
 static void
-read_stock(struct reader *rd, struct import_variant *v)
+read_stock(struct import_row *rd, struct import_variant *v)
 {
-	const char *stock = cell(rd, C_STOCK), *in = cell(rd, C_IN_STOCK);
+	const char *stock = row_cell(rd, C_STOCK),
+		   *in = row_cell(rd, C_IN_STOCK);
 
 	if (stock[0] != '\0' && strcasecmp(stock, "parent") != 0) {
 		(void)import_count(
@@ -263,9 +252,10 @@ read_stock(struct reader *rd, struct import_variant *v)
 
 /* False: no price at all. */
 static bool
-read_price(struct reader *rd, struct import_variant *v)
+read_price(struct import_row *rd, struct import_variant *v)
 {
-	const char *sale = cell(rd, C_SALE), *regular = cell(rd, C_REGULAR);
+	const char *sale = row_cell(rd, C_SALE),
+		   *regular = row_cell(rd, C_REGULAR);
 	int64_t line = rd->r->line;
 
 	if (regular[0] == '\0') {
@@ -284,22 +274,22 @@ read_price(struct reader *rd, struct import_variant *v)
 }
 
 static void
-read_variant(struct reader *rd, struct import_product *p, bool variation)
+read_variant(struct import_row *rd, struct import_product *p, bool variation)
 {
 	struct import_variant *v = import_more_variant(rd->im, p, rd->r->line);
-	const char *sku = cell(rd, C_SKU);
+	const char *sku = row_cell(rd, C_SKU);
 
 	if (v == NULL || !read_price(rd, v))
 		return;
 	v->sku = sku[0] == '\0' ? NULL : sku;
-	v->barcode = cell(rd, C_GTIN);
+	v->barcode = row_cell(rd, C_GTIN);
 	read_stock(rd, v);
 	read_weight(rd, v);
 	if (!variation)
 		return;
 	for (int i = 0; i < MAX_ATTRIBUTES; i++) {
-		const char *name = cell(rd, C_ATTRIBUTE + 2 * i);
-		const char *value = cell(rd, C_ATTRIBUTE + 2 * i + 1);
+		const char *name = row_cell(rd, C_ATTRIBUTE + 2 * i);
+		const char *value = row_cell(rd, C_ATTRIBUTE + 2 * i + 1);
 
 		if (name[0] == '\0')
 			continue;
@@ -313,18 +303,18 @@ read_variant(struct reader *rd, struct import_product *p, bool variation)
 }
 
 static void
-read_head(struct reader *rd, struct import_product *p)
+read_head(struct import_row *rd, struct import_product *p)
 {
 	struct import *im = rd->im;
-	const char *sku = cell(rd, C_SKU), *id = cell(rd, C_ID);
-	const char *description = unescape(im, cell(rd, C_DESCRIPTION));
-	const char *summary = unescape(im, cell(rd, C_SHORT));
+	const char *sku = row_cell(rd, C_SKU), *id = row_cell(rd, C_ID);
+	const char *description = unescape(im, row_cell(rd, C_DESCRIPTION));
+	const char *summary = unescape(im, row_cell(rd, C_SHORT));
 
 	p->key = arena_printf(
 	    im->arena, "%d:%lld", im->file_no, (long long)rd->r->line);
 	p->ref_id = id[0] == '\0' ? NULL : id;
 	p->ref_sku = sku[0] == '\0' ? NULL : sku;
-	p->title = cell(rd, C_NAME);
+	p->title = row_cell(rd, C_NAME);
 	p->by_name = true;
 	p->handle = slug(im, p->title);
 	if (p->handle[0] == '\0')
@@ -335,31 +325,31 @@ read_head(struct reader *rd, struct import_product *p)
 			     ? summary
 			     : arena_printf(im->arena, "<div>%s</div>\n%s",
 				   summary, description);
-	p->vendor = cell(rd, C_BRANDS);
-	p->type = category(im, cell(rd, C_CATEGORIES));
+	p->vendor = row_cell(rd, C_BRANDS);
+	p->type = category(im, row_cell(rd, C_CATEGORIES));
 	p->status =
-	    strcmp(cell(rd, C_PUBLISHED), "1") == 0 ? "active" : "draft";
+	    strcmp(row_cell(rd, C_PUBLISHED), "1") == 0 ? "active" : "draft";
 	p->seo_title = p->seo_description = "";
-	import_tags(im, p, rd->r->line, cell(rd, C_TAGS));
+	import_tags(im, p, rd->r->line, row_cell(rd, C_TAGS));
 	read_images(rd, p, NULL);
 }
 
 static void
-read_row(struct reader *rd, struct import_product **out)
+read_row(struct import_row *rd, struct import_product **out)
 {
 	struct import *im = rd->im;
-	const char *type = cell(rd, C_TYPE);
+	const char *type = row_cell(rd, C_TYPE);
 	struct import_product *p = arena_calloc(im->arena, 1, sizeof *p);
 
 	p->line = rd->r->line;
 	*out = p;
 	if (has_word(type, "variation")) {
-		p->parent = cell(rd, C_PARENT);
+		p->parent = row_cell(rd, C_PARENT);
 		if (p->parent[0] == '\0')
 			import_wrong(im, p->line, "Parent",
 			    "empty: a variation names its product, as id:12"
 			    " or by SKU");
-		if (strcmp(cell(rd, C_PUBLISHED), "0") == 0)
+		if (strcmp(row_cell(rd, C_PUBLISHED), "0") == 0)
 			*out = NULL; /* switched off */
 		else
 			read_variant(rd, p, true);
@@ -383,26 +373,18 @@ import_read_woo(struct import *im, struct csv *csv,
     const struct csv_record *header, struct err *e)
 {
 	struct csv_record r;
-	struct reader rd = { .im = im, .r = &r };
+	struct import_row rd = { .im = im, .r = &r };
 	struct import_product *p;
-	struct err why = ERR_INIT;
-	enum rc rc = RC_OK, got;
+	enum rc rc = RC_OK;
 
 	im->names = &names;
 	import_columns_find(&rd.cols, columns, header);
-	while (rc == RC_OK && !import_enough(im) &&
-	       (got = csv_next(csv, &r, &why)) != RC_NONE) {
-		if (got == RC_FAIL)
-			return err_set(
-			    e, got, why.code, "%s: %s", im->file, why.msg);
-		if (got != RC_OK) {
-			import_wrong(im, r.line, NULL, "%s", why.msg);
-			continue;
-		}
+	while (
+	    rc == RC_OK && (rc = import_row_next(&rd, csv, &r, e)) == RC_OK) {
 		read_row(&rd, &p);
 		if (p != NULL)
 			rc = import_give(im, p, e);
 		arena_reset(im->arena);
 	}
-	return rc;
+	return rc == RC_NONE ? RC_OK : rc;
 }
