@@ -151,7 +151,7 @@ read_head(struct import_row *rd, struct import_product *p)
 	p->status = status_of(rd);
 	import_tags(rd->im, p, rd->r->line, row_cell(rd, C_TAGS));
 	for (int i = 0; i < 3; i++) {
-		const char *name = row_cell(rd, (enum column)(C_NAME1 + i));
+		const char *name = row_cell(rd, (int)C_NAME1 + i);
 
 		if (name[0] == '\0')
 			break;
@@ -199,7 +199,7 @@ read_options(struct import_row *rd, const struct import_product *p,
     struct import_variant *v)
 {
 	for (int i = 0; i < 3; i++) {
-		const char *value = row_cell(rd, (enum column)(C_VALUE1 + i));
+		const char *value = row_cell(rd, (int)C_VALUE1 + i);
 
 		if (value[0] == '\0')
 			break;
