@@ -12,6 +12,7 @@ it_souk_env soukctl migrate >"$IT/migrate.log" 2>&1 || it_bail migrate
 it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" \
 	>"$IT/import.log" 2>&1 || it_bail import
 it_start_fcgi
+it_settled
 it_start_nginx
 token=$(it_token 2>/dev/null)
 id=$(it_psql -c "SELECT id FROM product WHERE status = 'active'
