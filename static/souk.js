@@ -94,15 +94,19 @@
 		const two = function (n) {
 			return String(n).padStart(2, "0");
 		};
+		/* A line may end between "29 d" and "23 h", not within. */
+		const unit = function (n, name) {
+			return n + "\u00a0" + name;
+		};
 		const d = Math.floor(s / 86400);
 		const parts = [];
 
 		if (d > 0)
-			parts.push(d + " " + box.dataset.d);
-		parts.push(two(Math.floor(s / 3600) % 24) + " " + box.dataset.h);
-		parts.push(two(Math.floor(s / 60) % 60) + " " + box.dataset.m);
+			parts.push(unit(d, box.dataset.d));
+		parts.push(unit(two(Math.floor(s / 3600) % 24), box.dataset.h));
+		parts.push(unit(two(Math.floor(s / 60) % 60), box.dataset.m));
 		if (d === 0)
-			parts.push(two(s % 60) + " " + box.dataset.s);
+			parts.push(unit(two(s % 60), box.dataset.s));
 		return parts.join(" ");
 	}
 
