@@ -158,6 +158,97 @@ const struct conf_row settings_rows[] = {
 	    "Folder of nginx's page cache on this host (it holds item/ and "
 	    "list/): changed pages are purged there at once. Empty: none." },
 
+	{ "shop", "shipping", CONF_INT, "0", 0, 100000000000, NULL, NULL, false,
+	    "Flat price of shipping an order, in minor units. A flash-sale "
+	    "order ships free." },
+	{ "shop", "tax", CONF_STR, "0", 0, 0, NULL, NULL, false,
+	    "Tax added to an order's lines and shipping, in percent with at "
+	    "most three decimals (8.25); 0: prices include it." },
+
+	{ "redis.sale", "url", CONF_STR, "", 0, 0, NULL, NULL, true,
+	    "A Redis of their own for the counters of flash sales; empty: "
+	    "that of [redis]. It must not evict: noeviction, or volatile-lru." },
+	{ "sale", "deadline", CONF_MS, "2s", 100, 30000, NULL, NULL, false,
+	    "How long a purchase may take. A hold without an order is given "
+	    "back after three times that." },
+
+	{ "session", "idle", CONF_S, "14d", 60, 365 * DAY_S, NULL, NULL, false,
+	    "A session that is not used for that long has ended." },
+	{ "session", "absolute", CONF_S, "90d", 60, 3650 * DAY_S, NULL, NULL,
+	    false, "And any session after that." },
+
+	{ "order", "expires", CONF_S, "15m", 5, 30 * DAY_S, NULL, NULL, false,
+	    "An order that is not paid by then is cancelled and its units go "
+	    "back. Each attempt to pay prolongs it by up to that, at most "
+	    "three times in all." },
+
+	{ "payment", "provider", CONF_STR, "sandbox:", 0, 0, NULL, NULL, false,
+	    "sandbox: (for trying out; takes no money) or stripe:." },
+	{ "payment", "stripe_key", CONF_STR, "", 0, 0, NULL,
+	    "STRIPE_SECRET_KEY", true, "Stripe's secret key." },
+	{ "payment", "stripe_webhook_secret", CONF_STR, "", 0, 0, NULL,
+	    "STRIPE_WEBHOOK_SECRET", true,
+	    "What Stripe signs its webhooks with." },
+	{ "payment", "stripe_api", CONF_STR, "https://api.stripe.com", 0, 0,
+	    NULL, NULL, false, "Address of Stripe's API." },
+	{ "payment", "timeout", CONF_MS, "10s", 100, 2 * MIN_MS, NULL, NULL,
+	    false, "Deadline of a call to the provider." },
+
+	{ "mail", "url", CONF_STR, "maildir:" LOCALSTATEDIR "/lib/souk/mail",
+	    0, 0, NULL, NULL, true,
+	    "maildir:PATH, smtp://[user:password@]host[:port] or smtps://." },
+	{ "mail", "from", CONF_STR, "Souk <shop@localhost>", 0, 0, NULL, NULL,
+	    false, "Sender of the shop's e-mails." },
+	{ "mail", "timeout", CONF_MS, "20s", 100, 10 * MIN_MS, NULL, NULL,
+	    false, "Deadline of sending one." },
+
+	{ "queue.inventory", "url", CONF_STR, "pg:", 0, 0, NULL,
+	    "INVENTORY_QUEUE_URL", true,
+	    "Queue of tasks about stock: pg: (in the shop's PostgreSQL)." },
+	{ "queue.payment", "url", CONF_STR, "pg:", 0, 0, NULL,
+	    "PAYMENT_QUEUE_URL", true, "Of payments, likewise." },
+	{ "queue.email", "url", CONF_STR, "pg:", 0, 0, NULL, "EMAIL_QUEUE_URL",
+	    true, "Of e-mails." },
+	{ "queue.image", "url", CONF_STR, "pg:", 0, 0, NULL, "IMAGE_QUEUE_URL",
+	    true, "Of pictures." },
+	{ "queue.analytics", "url", CONF_STR, "pg:", 0, 0, NULL,
+	    "ANALYTICS_QUEUE_URL", true, "Of analytics events." },
+	{ "queue.housekeeping", "url", CONF_STR, "pg:", 0, 0, NULL,
+	    "HOUSEKEEPING_QUEUE_URL", true, "Of housekeeping." },
+
+	{ "workers", "visibility", CONF_MS, "30s", 500, 60 * MIN_MS, NULL, NULL,
+	    false,
+	    "How long a task that a worker received is hidden from the others "
+	    "unless the worker says that it goes on." },
+	{ "workers", "max_lease", CONF_MS, "10m", 1000, 600 * MIN_MS, NULL,
+	    NULL, false, "A task may be held on to for at most that long." },
+	{ "workers", "max_receives", CONF_INT, "8", 1, 1000, NULL, NULL, false,
+	    "A task that failed so often goes to the dead letters." },
+	{ "workers", "backoff", CONF_MS, "1s", 10, 10 * MIN_MS, NULL, NULL,
+	    false,
+	    "A failed task waits up to this, doubled at every failure, at "
+	    "most 15 minutes; a random part of it (full jitter)." },
+	{ "workers", "drain", CONF_MS, "30s", 0, 60 * MIN_MS, NULL, NULL, false,
+	    "How long a stop waits for tasks under way." },
+	{ "workers", "max_tasks", CONF_INT, "100000", 0, 1000000000, NULL, NULL,
+	    false, "A worker is replaced after that many tasks; 0: never." },
+	{ "workers", "pid_file", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Where souk-workers writes its process id; empty: nowhere." },
+	{ "workers", "status_file", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Where souk-workers writes how its workers stand; empty: nowhere." },
+	{ "workers", "inventory", CONF_INT, "2", 0, 64, NULL, NULL, false,
+	    "Processes for stock." },
+	{ "workers", "payment", CONF_INT, "2", 0, 64, NULL, NULL, false,
+	    "Processes for payments." },
+	{ "workers", "email", CONF_INT, "1", 0, 64, NULL, NULL, false,
+	    "Processes for e-mails." },
+	{ "workers", "analytics", CONF_INT, "1", 0, 64, NULL, NULL, false,
+	    "Processes for analytics." },
+	{ "workers", "housekeeping", CONF_INT, "1", 0, 8, NULL, NULL, false,
+	    "Processes for the outbox and what runs by the clock." },
+	{ "workers", "reconcile", CONF_INT, "1", 0, 8, NULL, NULL, false,
+	    "Processes that look after the sales' counters." },
+
 	{ 0 }
 };
 

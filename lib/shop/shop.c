@@ -23,6 +23,7 @@ kinds_init(struct shop *shop)
 		{ SK_PRODUCT_PAGE, "product_page", "product_ttl", NULL },
 		{ SK_SALE_PAGE, "sale_page", "sale_ttl", NULL },
 		{ SK_LIST_PAGE, "list_page", "list_ttl", GEN_CATALOG },
+		{ SK_SESSION, "session", "product_ttl", NULL },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -37,6 +38,31 @@ kinds_init(struct shop *shop)
 			.local = true,
 		};
 	}
+}
+
+/* The counters' own Redis, or the one there is. */
+static enum rc
+sale_redis_open(struct shop *shop, struct doing *doing, struct err *e)
+{
+	const struct conf *conf = shop->conf;
+	const char *url = conf_str(conf, "redis.sale", "url");
+	enum rc rc;
+
+	shop->sale_redis = shop->redis;
+	if (*url == '\0')
+		return RC_OK;
+	rc = redis_new(
+	    &(struct redis_opts){
+		.url = url,
+		.connect_ms = (int)conf_int(conf, "redis", "connect"),
+		.command_ms = (int)conf_int(conf, "redis", "command"),
+		.doing = doing,
+	    },
+	    &shop->sale_redis, e);
+	if (rc != RC_OK)
+		err_prefix(e, "%s: [redis.sale] url: ",
+		    conf_source(conf, "redis.sale", "url"));
+	return rc;
 }
 
 static enum rc
@@ -72,6 +98,8 @@ shop_open(const struct conf *conf, const char *name, struct doing *doing,
 		    conf_source(conf, "redis", "url"));
 		goto fail;
 	}
+	if ((rc = sale_redis_open(shop, doing, e)) != RC_OK)
+		goto fail;
 	shop->pg = pg_new(&(struct pg_opts){
 	    .url = conf_str(conf, "postgres", "url"),
 	    .replica_url = conf_str(conf, "postgres", "replica_url"),
@@ -109,6 +137,8 @@ shop_close(struct shop *shop)
 	edge_free(shop->edge);
 	cache_free(shop->cache);
 	pg_free(shop->pg);
+	if (shop->sale_redis != shop->redis)
+		redis_free(shop->sale_redis);
 	redis_free(shop->redis);
 	free(shop);
 }

@@ -9,12 +9,14 @@
 
 #include "base/err.h"
 #include "store/cache.h"
+#include "store/outbox.h"
 
 struct conf;
 struct doing;
 struct edge;
 struct pg;
 struct redis;
+struct sold_out;
 
 /* The TTL table: what is cached, by kind of data. */
 enum shop_kind {
@@ -23,6 +25,7 @@ enum shop_kind {
 	SK_PRODUCT_PAGE, /* page:/products/<id>, page:/api/products/<id> */
 	SK_SALE_PAGE,    /* page:/flash-sale/<id> */
 	SK_LIST_PAGE,    /* page:/, page:/products?..., sitemap: gen:catalog */
+	SK_SESSION,      /* session:<hash> */
 	SK_KINDS
 };
 
@@ -33,6 +36,10 @@ struct shop {
 	const struct conf *conf; /* borrowed */
 	struct pg *pg;
 	struct redis *redis;
+	struct redis *sale_redis; /* of the counters: [redis.sale], or redis */
+	struct sold_out *sold_out; /* what is known to be; NULL: who asks does
+				      not listen to sale:again */
+	struct outbox_waker waker; /* whoever has a turn calls outbox_wake() */
 	struct cache *cache;
 	struct edge *edge;
 	const char *currency;

@@ -1,0 +1,42 @@
+/*
+ * mail - sending one message: `maildir:PATH` (a file a message, delivered as
+ * maildir(5) says), `smtp://` and `smtps://` by libcurl.
+ */
+#ifndef STORE_MAIL_H
+#define STORE_MAIL_H
+
+#include <stdbool.h>
+
+#include "base/err.h"
+
+struct arena;
+struct mail;
+
+struct mail_opts {
+	const char *url;  /* maildir:/path, smtp://[user:pass@]host[:port] */
+	const char *from; /* "Shop <shop@example.com>" */
+	int timeout_ms;
+};
+
+enum rc mail_open(
+    const struct mail_opts *opts, struct mail **out, struct err *e);
+void mail_close(struct mail *mail); /* NULL is allowed */
+
+struct mail_message {
+	const char *id;      /* unique: Message-ID and the maildir's file name
+	                        come from it, so that sending twice is seen */
+	const char *to;      /* one address, checked by mail_address_ok() */
+	const char *subject; /* UTF-8, one line */
+	const char *text, *html; /* UTF-8; html NULL: text alone */
+};
+
+/* RC_RETRY: not now (4xx, no connection); RC_INVALID: never (5xx, address). A
+ * message whose id lies in the maildir already is RC_OK and not written anew. */
+enum rc mail_send(struct mail *mail, const struct mail_message *message,
+    struct arena *arena, struct err *e);
+
+/* local@domain as people have them (RFC 5321 without quoting), at most 254
+ * bytes, nothing that could begin a header line. */
+bool mail_address_ok(const char *address);
+
+#endif

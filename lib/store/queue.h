@@ -1,0 +1,85 @@
+/*
+ * queue - one contract for the embedded queue (`pg:`), SQS and RabbitMQ: a
+ * driver is one struct of functions in a file of its own.
+ *
+ * At least once: a task that was received is leased to the receiver until its
+ * visibility timeout; deleting it (queue_done) is the only acknowledgement. One
+ * that is not deleted, given back or extended in time is received again.
+ */
+#ifndef STORE_QUEUE_H
+#define STORE_QUEUE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "base/span.h"
+
+struct arena;
+struct pg;
+struct queue;
+
+/* A task as it was received; all in the arena of the receive. */
+struct task {
+	const char *id;    /* 32 hex digits */
+	const char *type;  /* "decrease_stock" */
+	const char *queue; /* "inventory" */
+	const char *priority;
+	int64_t created_ms;    /* wall clock */
+	struct span data;      /* JSON object */
+	int receives;          /* this one included */
+	const char *receipt;   /* names the lease, for the driver */
+	int64_t lease_until_ms; /* mono clock: not ours any more after that */
+};
+
+struct queue_opts {
+	const char *url;    /* "pg:" */
+	const char *name;   /* "inventory" */
+	int visibility_ms;  /* how long a receive leases a task */
+	int max_receives;   /* then it is dead */
+	struct pg *pg;      /* borrowed; for pg: */
+};
+
+/* Gives *out. RC_INVALID: an address that no driver knows. */
+enum rc queue_open(
+    const struct queue_opts *opts, struct queue **out, struct err *e);
+void queue_close(struct queue *queue); /* NULL is allowed */
+
+enum { QUEUE_BATCH = 10 };
+
+/*
+ * At most max (1..QUEUE_BATCH) tasks, leased; waits up to wait_ms for the
+ * first. RC_OK with *n 0: none came. Oldest due first.
+ */
+enum rc queue_receive(struct queue *queue, int max, int wait_ms,
+    struct arena *arena, struct task **out, int *n, struct err *e);
+
+/* Hold on to n tasks for visibility_ms from now. RC_NONE: a lease was lost
+ * (somebody else may have the task); lost[i], if given, says which. */
+enum rc queue_extend(struct queue *queue, int n, struct task *tasks[],
+    bool lost[], struct arena *arena, struct err *e);
+
+/* Delete it. RC_NONE: it was gone or leased to somebody else. */
+enum rc queue_done(struct queue *queue, const struct task *task,
+    struct arena *arena, struct err *e);
+
+/* Due again after delay_ms. why: kept as the last error; NULL: it was not
+ * started, this receive does not count. */
+enum rc queue_return(struct queue *queue, const struct task *task,
+    int64_t delay_ms, const char *why, struct arena *arena, struct err *e);
+
+/* To the dead letters, with what went wrong; the first error is kept. */
+enum rc queue_bury(struct queue *queue, const struct task *task,
+    const char *why, struct arena *arena, struct err *e);
+
+struct queue_stats {
+	int64_t depth;     /* due now and not leased */
+	int64_t in_flight; /* leased */
+	int64_t delayed;   /* due later; hidden ones do not count */
+	int64_t oldest_ms; /* age of the oldest due one; 0: none */
+	int64_t dead;
+};
+enum rc queue_stats(struct queue *queue, struct arena *arena,
+    struct queue_stats *out, struct err *e);
+
+#endif

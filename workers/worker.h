@@ -1,0 +1,78 @@
+/*
+ * worker - one process of the suite: receives tasks of one queue, runs them,
+ * settles them. `souk-worker NAME`; souk-workers starts and watches them.
+ *
+ * What becomes of a task by what its function returns (one table, worker.c):
+ * RC_OK, RC_NONE, RC_REFUSED: deleted; RC_INVALID: dead; RC_RETRY, RC_FAIL:
+ * returned with back-off and full jitter, dead after max_receives. The lease of
+ * every task received is extended while it is worked on or waits for it, at
+ * most for [workers] max_lease.
+ */
+#ifndef WORKERS_WORKER_H
+#define WORKERS_WORKER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/queue.h"
+
+struct arena;
+struct conf;
+struct mail;
+struct notices;
+struct pay;
+struct shop;
+
+/* What one process holds; made after fork() or exec. */
+struct work {
+	const struct conf *conf;
+	struct shop *shop;
+	struct arena *arena;     /* reset after each task */
+	struct pay *pay;         /* payment; else NULL */
+	struct mail *mail;       /* email; else NULL */
+	struct notices *notices; /* email; else NULL */
+};
+
+/* A task's function; its effect is one transaction with task_finish(). */
+typedef enum rc task_run(
+    struct work *w, const struct task *task, struct err *e);
+/* The same for a batch (analytics). */
+typedef enum rc batch_run(struct work *w, int n, const struct task tasks[],
+    enum rc rcs[], struct err *e);
+/* What runs by the clock (housekeeping), not faster than every_ms. */
+typedef enum rc clock_run(struct work *w, struct err *e);
+
+struct task_row {
+	const char *type; /* NULL ends a table */
+	task_run *run;
+};
+
+struct clock_row {
+	const char *name; /* "expire_orders"; NULL ends a table */
+	int every_ms;
+	clock_run *run;
+	bool leader; /* one process of all hosts does it, chosen by an advisory
+	                lock in a transaction */
+};
+
+/* A worker: one row of workers[] (worker_table.c). */
+struct worker_def {
+	const char *name;               /* "inventory": also its queue's */
+	enum rc (*open)(struct work *w, struct err *e); /* pay, mail; or NULL */
+	const struct task_row *tasks;   /* NULL: none */
+	batch_run *batch;               /* instead of tasks */
+	const struct clock_row *clocks; /* NULL: none */
+	int processes;                  /* by default */
+};
+extern const struct worker_def worker_defs[]; /* ends with name NULL */
+
+/* w_inventory.c, w_payment.c, w_email.c, w_analytics.c, w_housekeeping.c */
+extern const struct task_row inventory_tasks[], payment_tasks[], email_tasks[],
+    housekeeping_tasks[];
+extern const struct clock_row housekeeping_clocks[], reconcile_clocks[];
+enum rc payment_open(struct work *w, struct err *e);
+enum rc email_open(struct work *w, struct err *e);
+batch_run analytics_batch;
+
+#endif
