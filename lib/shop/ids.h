@@ -5,6 +5,8 @@
 #ifndef SHOP_IDS_H
 #define SHOP_IDS_H
 
+#include <stdbool.h>
+
 #include "base/err.h"
 #include "base/span.h"
 
