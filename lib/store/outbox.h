@@ -17,6 +17,7 @@
 
 struct arena;
 struct pg;
+struct pg_stmt;
 struct redis;
 
 enum { TASK_ID_CHARS = 32 };
@@ -41,12 +42,12 @@ struct outbox_task {
 #define OUTBOX_HIDDEN INT64_C(-1)
 
 /* Inside the transaction of the cause; one statement for all. A task that is
- * there already, or was finished, is left as it is. */
+ * there already, or was finished, or is dead, is left as it is. */
 enum rc outbox_write(struct pg *pg, int n, const struct outbox_task tasks[],
     struct arena *arena, struct err *e);
 
 /* Inside a transaction: a hidden task becomes due; or is not wanted any more.
- * RC_OK also where there is none. */
+ * RC_OK also where there is none, or none that is hidden. */
 enum rc outbox_show(struct pg *pg, const char *type, const char *key,
     struct arena *arena, struct err *e);
 enum rc outbox_drop(struct pg *pg, const char *type, const char *key,
@@ -72,5 +73,8 @@ struct outbox_waker {
 void outbox_note(struct outbox_waker *waker, const char *queue);
 void outbox_wake(
     struct outbox_waker *waker, struct redis *redis, struct arena *arena);
+
+/* For the test that looks at their plans; ends with NULL. */
+extern const struct pg_stmt *const outbox_statements[];
 
 #endif
