@@ -15,9 +15,15 @@ struct mail;
 struct mail_opts {
 	const char *url;  /* maildir:/path, smtp://[user:pass@]host[:port] */
 	const char *from; /* "Shop <shop@example.com>" */
-	int timeout_ms;
+	const char *host; /* of Message-IDs; NULL: the domain of from */
+	int timeout_ms;   /* of one sending, all in all */
 };
 
+/*
+ * RC_INVALID: url or from cannot be used; RC_FAIL: nor the maildir (its folders
+ * are made with mode 0700, not what is above them). Connects nowhere. No
+ * message of an error holds a password.
+ */
 enum rc mail_open(
     const struct mail_opts *opts, struct mail **out, struct err *e);
 void mail_close(struct mail *mail); /* NULL is allowed */
@@ -30,8 +36,13 @@ struct mail_message {
 	const char *text, *html; /* UTF-8; html NULL: text alone */
 };
 
-/* RC_RETRY: not now (4xx, no connection); RC_INVALID: never (5xx, address). A
- * message whose id lies in the maildir already is RC_OK and not written anew. */
+/*
+ * RC_RETRY: not now (4xx, no connection, disk full); it may have been sent all
+ * the same where the connection broke at the end. RC_INVALID: never (5xx to this
+ * recipient or message, address). RC_FAIL: nobody's mail goes out: wrong
+ * password, TLS, sender refused, folder gone. A message whose id lies in the
+ * maildir already is RC_OK and not written anew.
+ */
 enum rc mail_send(struct mail *mail, const struct mail_message *message,
     struct arena *arena, struct err *e);
 
