@@ -16,6 +16,7 @@
 
 struct arena;
 struct shop;
+struct stock_change;
 
 enum order_status {
 	OS_PENDING, OS_RESERVED, OS_PAID, OS_FULFILLED, OS_CANCELLED,
@@ -48,7 +49,9 @@ struct order_after {
 	int64_t sale_id, variant_id, product_id;
 	int unit, slot;
 	const char *order_id, *buyer;
-	int64_t invalidation; /* 0: none */
+	struct stock_change *stock; /* a closed sale's variant; NULL: none */
+	int n_queues;               /* whose workers are to be woken */
+	const char *queues[8];
 };
 
 /*
@@ -57,16 +60,29 @@ struct order_after {
  * of its unit row: the unit goes to the counter of an open item (task
  * release_stock, and `after`), or to the variant's stock where the item is
  * closed (DESIGN 5.1, Closing). A cart order that was reserved gets a
- * release_stock task. Where a payment may be under way: a refund_payment task.
+ * release_stock task, one that never was loses its hidden process_payment.
+ * Where a payment was begun: a refund_payment task. *row is brought up to date.
+ *
+ * Locks, in this order: the order (by the caller), its sale's item FOR SHARE,
+ * its product, its variant.
+ *
  * RC_REFUSED "wrong_state": the table says no. reason: "declined", "expired",
- * "out_of_stock", "by_buyer", ...
+ * "out_of_stock", "by_buyer", ...; at most 200 bytes.
  */
 enum rc order_move(struct shop *shop, struct order_row *row,
     enum order_status to, const char *reason, struct arena *arena,
     struct order_after *after, struct err *e);
 
+/* The key of process_payment: "<order>" for the first attempt, else
+ * "<order>:<attempt>"; in the arena. */
+const char *order_payment_key(
+    const char *id, int attempt, struct arena *arena);
+
 /* After the commit; what fails here a task or the housekeeper does. */
 void order_moved(
     struct shop *shop, const struct order_after *after, struct arena *arena);
+
+/* What runs per order. Ends with NULL. */
+extern const struct pg_stmt *const order_life_statements[];
 
 #endif
