@@ -31,6 +31,7 @@ CREATE TABLE cart_line (
   cart_id    bigint NOT NULL REFERENCES cart ON DELETE CASCADE,
   variant_id bigint NOT NULL REFERENCES variant ON DELETE CASCADE,
   quantity   integer NOT NULL CHECK (quantity BETWEEN 1 AND 1000),
+  price      bigint NOT NULL, -- when it was put in, to say what has changed
   added_at   timestamptz NOT NULL DEFAULT now(),
   PRIMARY KEY (cart_id, variant_id)
 );

@@ -15,6 +15,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
+#include "shop/ids.h"
 
 struct arena;
 struct json_t;
@@ -40,8 +41,25 @@ struct order_req {
 };
 
 /*
+ * The accessToken of a guest's order (SECRET_CHARS): with an Idempotency-Key
+ * made of that and the id, so that a repeat is answered the same token without
+ * its being kept; key NULL: random.
+ */
+void order_access_token(
+    const char *key, const char *id, char token[SECRET_CHARS + 1]);
+
+/*
+ * An address as it is sent: {"name","line1","line2"?,"city","postalCode",
+ * "region"?,"country"}, country ISO 3166-1 alpha-2. *out is given: those
+ * members alone, trimmed. RC_INVALID "invalid_field", msg names the member.
+ */
+enum rc order_address_check(
+    const struct json_t *address, struct json_t **out, struct err *e);
+
+/*
  * Quantities of one variant are summed before anything is checked; prices,
- * shipping and tax are the shop's. *again: it stood already (the same answer).
+ * shipping and tax are the shop's. email may be "" for a customer: his own is
+ * taken by the caller. address: as order_address_check() gave it. *again: it stood already (the same answer).
  * RC_INVALID "invalid_field", "variant_required", "idempotency_mismatch";
  * RC_NONE "product_not_found"; RC_REFUSED "out_of_stock" (409).
  */
@@ -73,5 +91,8 @@ enum rc order_list(struct shop *shop, int64_t customer_id, const char *after,
 /* Housekeeping: cancel what was not paid in time, at most max; *n how many. */
 enum rc order_expire(struct shop *shop, int max, struct arena *arena, int *n,
     struct err *e);
+
+/* What runs per request. Ends with NULL. */
+extern const struct pg_stmt *const order_statements[];
 
 #endif
