@@ -3,17 +3,16 @@
  */
 #include <jansson.h>
 #include <string.h>
-#include <strings.h>
 
 #include "base/arena.h"
 #include "base/form.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "fcgi-app/app_int.h"
+#include "fcgi-app/guard.h"
 #include "fcgi-app/pack.h"
 #include "fcgi-app/query.h"
 #include "shop/catalog.h"
-#include "shop/token.h"
 
 static enum rc
 make_product(struct app *app, const void *arg, enum pg_node node,
@@ -125,26 +124,6 @@ api_product_list(struct app *app, struct request *rq, const struct match *m,
 
 /* ---- PUT */
 
-/* "Bearer TOKEN" of an admin (RFC 6750). */
-static enum rc
-require_admin(struct app *app, struct request *rq, struct response *rs,
-    struct err *e)
-{
-	const char *auth = request_param(rq, "HTTP_AUTHORIZATION");
-	struct token_owner owner = { 0 };
-	enum rc rc = RC_NONE;
-
-	if (auth != NULL && strncasecmp(auth, "Bearer ", 7) == 0)
-		rc = token_check(
-		    app->shop->pg, auth + 7, rq->arena, &owner, e);
-	if (rc != RC_NONE && (rc != RC_OK || strcmp(owner.role, "admin") == 0))
-		return rc;
-	rs->extra[rs->n_extra++] = "WWW-Authenticate: Bearer realm=\"souk\"";
-	return err_set(e, RC_REFUSED, "unauthorized",
-	    "Send an API token: Authorization: Bearer TOKEN "
-	    "(soukctl token create --role admin)");
-}
-
 /*
  * If-Match (RFC 9110, 13.1.1): one of our entity tags, or "*". A product's
  * version stands at the front of its tag. What is no tag of ours matches
@@ -176,7 +155,7 @@ api_product_put(struct app *app, struct request *rq, const struct match *m,
 	int64_t if_version, version;
 	enum rc rc;
 
-	if ((rc = require_admin(app, rq, rs, e)) != RC_OK)
+	if ((rc = guard_admin(app, rq, rs, e)) != RC_OK)
 		return rc;
 	if (strcmp(rq->content_type, TYPE_JSON) != 0)
 		return err_set(e, RC_INVALID, "unsupported_media_type",

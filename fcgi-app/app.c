@@ -17,6 +17,7 @@
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/page.h"
 #include "fcgi-app/route.h"
+#include "shop/session.h"
 #include "store/cache.h"
 #include "store/edge.h"
 #include "store/invalidation.h"
@@ -249,6 +250,17 @@ tend_log(struct app *app, int64_t now)
 	}
 }
 
+/* Which sessions were used: written here, not in a buyer's way. */
+static void
+tend_sessions(struct app *app)
+{
+	struct err e;
+
+	if (session_turn(app->shop, app->arena, &e) != RC_OK)
+		log_warn("sessions_not_written", LOG_S("code", e.code),
+		    LOG_S("error", e.msg));
+}
+
 void
 app_turn(struct app *app)
 {
@@ -262,5 +274,6 @@ app_turn(struct app *app)
 	}
 	tend_look(app, now);
 	tend_log(app, now);
+	tend_sessions(app);
 	arena_reset(app->arena);
 }

@@ -114,10 +114,17 @@ static const struct {
 	const char *code;
 	int status;
 } statuses[] = {
+	{ "bad_credentials", 401 },
+	{ "cross_origin", 403 },
+	{ "email_taken", 409 },
+	{ "forbidden", 403 },
+	{ "idempotency_mismatch", 422 },
 	{ "invalid_field", 422 },
 	{ "invalid_json", 400 },
 	{ "method_not_allowed", 405 },
 	{ "sku_taken", 409 },
+	{ "stale_form", 403 },
+	{ "too_many_tries", 429 },
 	{ "unauthorized", 401 },
 	{ "unsupported_media_type", 415 },
 	{ "version_conflict", 412 },

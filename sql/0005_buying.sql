@@ -43,6 +43,7 @@ ALTER TABLE session ADD COLUMN address text NOT NULL DEFAULT ''
 -- What is shown and named in addresses instead of the token.
 ALTER TABLE session ADD COLUMN public_id bigint GENERATED ALWAYS AS IDENTITY;
 CREATE UNIQUE INDEX session_public_id ON session (public_id);
+CREATE INDEX session_seen ON session (seen_at);
 
 -- ---- the outbox as a queue. Order within an aggregate is not asked for: what
 -- a task may do is decided by the state it finds.

@@ -5,6 +5,7 @@
 
 #include "base/conf.h"
 #include "base/xmalloc.h"
+#include "shop/session.h"
 #include "store/edge.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -23,7 +24,6 @@ kinds_init(struct shop *shop)
 		{ SK_PRODUCT_PAGE, "product_page", "product_ttl", NULL },
 		{ SK_SALE_PAGE, "sale_page", "sale_ttl", NULL },
 		{ SK_LIST_PAGE, "list_page", "list_ttl", GEN_CATALOG },
-		{ SK_SESSION, "session", "product_ttl", NULL },
 	};
 
 	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
@@ -38,6 +38,13 @@ kinds_init(struct shop *shop)
 			.local = true,
 		};
 	}
+	/* Never served stale. "No such session" is kept for a moment only: it
+	 * saves the database from a client that repeats itself, and one that
+	 * makes tokens up leaves nothing behind for long. */
+	shop->kind[SK_SESSION] = (struct cache_kind){ .name = "session",
+		.fresh_s = 3600,
+		.negative_s = 5,
+		.local = true };
 }
 
 /* The counters' own Redis, or the one there is. */
@@ -121,6 +128,7 @@ shop_open(const struct conf *conf, const char *name, struct doing *doing,
 	    .enabled = conf_bool(conf, "cache", "enabled"),
 	});
 	shop->edge = edge_new(conf_str(conf, "edge", "nginx_cache"));
+	shop->sessions = sessions_new(conf);
 	kinds_init(shop);
 	*out = shop;
 	return RC_OK;
@@ -134,6 +142,7 @@ shop_close(struct shop *shop)
 {
 	if (shop == NULL)
 		return;
+	sessions_free(shop->sessions);
 	edge_free(shop->edge);
 	cache_free(shop->cache);
 	pg_free(shop->pg);

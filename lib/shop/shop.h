@@ -16,6 +16,7 @@ struct doing;
 struct edge;
 struct pg;
 struct redis;
+struct sessions;
 struct sold_out;
 
 /* The TTL table: what is cached, by kind of data. */
@@ -42,6 +43,7 @@ struct shop {
 	struct outbox_waker waker; /* whoever has a turn calls outbox_wake() */
 	struct cache *cache;
 	struct edge *edge;
+	struct sessions *sessions; /* session.h */
 	const char *currency;
 	struct cache_kind kind[SK_KINDS];
 };
