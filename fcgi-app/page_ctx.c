@@ -321,7 +321,7 @@ static enum rc
 templates_check(const struct page_ctx *ctx, struct err *e)
 {
 	static const char *const names[] = { "home", "list", "product", "sale",
-		"error" };
+		"error", "cart", "cart_add", "checkout", "confirm", "order" };
 	enum rc rc = mustache_check(ctx->set, e);
 
 	for (size_t i = 0; rc == RC_OK && i < sizeof names / sizeof *names;

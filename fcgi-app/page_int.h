@@ -53,6 +53,67 @@
 	X(SALE_PIECES_OTHER, "sale_pieces_other")                              \
 	X(DATE, "date")                                                        \
 	X(DATE_TIME, "date_time")                                              \
+	X(CART_TITLE, "cart_title")                                            \
+	X(CART_EACH, "cart_each")                                              \
+	X(NOTE_GONE, "note_gone")                                              \
+	X(NOTE_SOLD_OUT, "note_sold_out")                                      \
+	X(NOTE_FEW_ONE, "note_few_one")                                        \
+	X(NOTE_FEW_OTHER, "note_few_other")                                    \
+	X(NOTE_PRICE, "note_price")                                            \
+	X(ADD_TITLE, "add_title")                                              \
+	X(CHECKOUT_TITLE, "checkout_title")                                    \
+	X(CHECKOUT_PLACE, "checkout_place")                                    \
+	X(FIELD_EMAIL, "field_email")                                          \
+	X(FIELD_NAME, "field_name")                                            \
+	X(FIELD_LINE1, "field_line1")                                          \
+	X(FIELD_LINE2, "field_line2")                                          \
+	X(FIELD_CITY, "field_city")                                            \
+	X(FIELD_REGION, "field_region")                                        \
+	X(FIELD_POSTAL_CODE, "field_postal_code")                              \
+	X(FIELD_COUNTRY, "field_country")                                      \
+	X(ERROR_MISSING, "error_missing")                                      \
+	X(ERROR_INVALID, "error_invalid")                                      \
+	X(SHIPPING_FREE, "shipping_free")                                      \
+	X(PAY_TOK_OK, "pay_tok_ok")                                            \
+	X(PAY_TOK_DECLINED, "pay_tok_declined")                                \
+	X(PAY_TOK_SLOW, "pay_tok_slow")                                        \
+	X(PAY_TOK_LOST, "pay_tok_lost")                                        \
+	X(ORDER_TITLE, "order_title")                                          \
+	X(ORDER_EXPIRES, "order_expires")                                      \
+	X(STEP_PENDING, "step_pending")                                        \
+	X(STEP_RESERVED, "step_reserved")                                      \
+	X(STEP_PAID, "step_paid")                                              \
+	X(STEP_FULFILLED, "step_fulfilled")                                    \
+	X(NOW_PENDING, "now_pending")                                          \
+	X(NOW_RESERVED, "now_reserved")                                        \
+	X(NOW_DECLINED, "now_declined")                                        \
+	X(NOW_PAID, "now_paid")                                                \
+	X(NOW_FULFILLED, "now_fulfilled")                                      \
+	X(NOW_CANCELLED, "now_cancelled")                                      \
+	X(NOW_REFUNDED, "now_refunded")                                        \
+	X(WHY_DECLINED, "why_declined")                                        \
+	X(WHY_EXPIRED, "why_expired")                                          \
+	X(WHY_OUT_OF_STOCK, "why_out_of_stock")                                \
+	X(WHY_BY_BUYER, "why_by_buyer")                                        \
+	X(CONFIRM_TITLE, "confirm_title")                                      \
+	X(CONFIRM_BUY, "confirm_buy")                                          \
+	X(SAY_ADDED, "say_added")                                              \
+	X(SAY_UPDATED, "say_updated")                                          \
+	X(SAY_REMOVED, "say_removed")                                          \
+	X(SAY_SOLD_OUT, "say_sold_out")                                        \
+	X(SAY_LIMIT_REACHED, "say_limit_reached")                              \
+	X(SAY_SALE_NOT_STARTED, "say_sale_not_started")                        \
+	X(SAY_SALE_ENDED, "say_sale_ended")                                    \
+	X(SAY_BUSY, "say_busy")                                                \
+	X(SAY_STALE_FORM, "say_stale_form")                                    \
+	X(SAY_OUT_OF_STOCK, "say_out_of_stock")                                \
+	X(SAY_TOTAL_CHANGED, "say_total_changed")                              \
+	X(SAY_PAYMENT_IN_PROGRESS, "say_payment_in_progress")                  \
+	X(SAY_WRONG_STATE, "say_wrong_state")                                  \
+	X(SAY_BAD_QUANTITY, "say_bad_quantity")                                \
+	X(SAY_NOT_FOR_SALE, "say_not_for_sale")                                \
+	X(SAY_CART_FULL, "say_cart_full")                                      \
+	X(SAY_OTHER, "say_other")                                              \
 	X(ERROR_400_TITLE, "error_400_title")                                  \
 	X(ERROR_400_TEXT, "error_400_text")                                    \
 	X(ERROR_404_TITLE, "error_404_title")                                  \
@@ -145,6 +206,12 @@ void view_card(const struct page_ctx *ctx, json_t *item, bool eager);
 
 /* "products" of a list as cards; "has_products". Its length. */
 size_t view_cards(const struct page_ctx *ctx, json_t *view, size_t eager);
+
+/* "stock_class" and "stock_text" of what has "stock" and "available". */
+void view_stock(const struct page_ctx *ctx, json_t *variant);
+
+/* A product's variants as choices of a form; "can_buy", "one". */
+void view_choices(const struct page_ctx *ctx, json_t *view, const char *code);
 
 /* An RFC 3339 time as a date, or date and time; false where it is not one. */
 void view_date(const struct page_ctx *ctx, json_t *obj, const char *key,

@@ -8,8 +8,8 @@
 enum { MANY_TAGS = 20, FEW_LEFT = 3 };
 
 /* What may be said of a stock: never more than the record does. */
-static void
-product_stock(const struct page_ctx *ctx, json_t *variant)
+void
+view_stock(const struct page_ctx *ctx, json_t *variant)
 {
 	int64_t stock = page_num(variant, "stock", 0);
 
@@ -26,6 +26,42 @@ product_stock(const struct page_ctx *ctx, json_t *variant)
 		view_span(
 		    variant, "stock_text", span_of(ctx->text[TX_IN_STOCK]));
 	}
+}
+
+/* "S / blue, $25.00, only 2 left": the words of a choice; "out": it cannot be
+ * chosen. "can_buy": at least one can. */
+void
+view_choices(const struct page_ctx *ctx, json_t *view, const char *code)
+{
+	json_t *variants = json_object_get(view, "variants");
+	size_t n = json_array_size(variants);
+	bool some = false;
+	struct strbuf sb;
+
+	strbuf_init(&sb, 64);
+	for (size_t i = 0; i < n; i++) {
+		json_t *variant = json_array_get(variants, i);
+		bool out;
+
+		view_stock(ctx, variant);
+		out = span_is(page_str(variant, "stock_class"), "out");
+		some = some || !out;
+		view_bool(variant, "out", out);
+		strbuf_addspan(&sb, page_str(variant, "title"));
+		strbuf_adds(&sb, ", ");
+		money_format(&sb, page_num(variant, "price", 0), code);
+		if (!span_is(page_str(variant, "stock_class"), "in")) {
+			strbuf_adds(&sb, ", ");
+			strbuf_addspan(&sb, page_str(variant, "stock_text"));
+		}
+		view_sb(variant, "choice_text", &sb);
+	}
+	strbuf_release(&sb);
+	view_bool(view, "can_buy", some);
+	json_object_set_new_nocheck(view, "one", json_false());
+	if (n == 1)
+		json_object_set_nocheck(
+		    view, "one", json_array_get(variants, 0));
 }
 
 /* The row's cells: "head" is the first option's value, "rest" the others'.
@@ -80,9 +116,9 @@ product_variants(const struct page_ctx *ctx, json_t *view, const char *code)
 		view_price(variant, "price_text", price, code);
 		view_before(ctx, variant, price,
 		    page_num(variant, "compareAtPrice", 0), code);
-		product_stock(ctx, variant);
 		variant_cells(variant, columns);
 	}
+	view_choices(ctx, view, code);
 	view_bool(view, "single", n <= 1);
 	view_bool(view, "sku", false);
 	if (n == 1) {
@@ -91,7 +127,7 @@ product_variants(const struct page_ctx *ctx, json_t *view, const char *code)
 		view_optional(view, "sku");
 	}
 	if (n <= 1)
-		product_stock(ctx, view);
+		view_stock(ctx, view);
 }
 
 /* The price over all variants, and what it was where that is one figure. */

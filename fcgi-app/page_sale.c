@@ -37,6 +37,22 @@ sale_when(const json_t *view, int64_t now_ms, bool *closed,
 	return RC_OK;
 }
 
+/* Where it is bought: the same address for everybody, to a private page. */
+static void
+sale_buy(json_t *item, int64_t sale_id, bool can)
+{
+	char url[96];
+
+	view_bool(item, "buy_url", false);
+	if (!can)
+		return;
+	(void)snprintf(url, sizeof url, "/buy/%lld/%lld?variant=%lld",
+	    (long long)sale_id, (long long)page_num(item, "productId", 0),
+	    (long long)page_num(item, "variantId", 0));
+	view_span(item, "buy_url", span_of(url));
+	view_num(item, "sale_id", sale_id);
+}
+
 static void
 sale_item(
     const struct page_ctx *ctx, json_t *item, const char *code, bool eager)
@@ -121,8 +137,14 @@ page_sale_render(const struct page_ctx *ctx, struct span sale, int64_t now_ms,
 	snprintf(code, sizeof code, "%s",
 	    currency.n > 0 ? currency.p : ctx->currency);
 	items = json_object_get(view, "items");
-	for (size_t i = 0; i < json_array_size(items); i++)
-		sale_item(ctx, json_array_get(items, i), code, i < 4);
+	for (size_t i = 0; i < json_array_size(items); i++) {
+		json_t *item = json_array_get(items, i);
+
+		sale_item(ctx, item, code, i < 4);
+		sale_buy(item, page_num(view, "id", 0),
+		    when != SALE_ENDED && !page_true(item, "sold_out") &&
+			!span_is(page_str(item, "state"), "closed"));
+	}
 	view_bool(view, "has_items", json_array_size(items) > 0);
 	view_span(view, "state", span_of(states[when].name));
 	view_span(view, "state_text", span_of(ctx->text[states[when].text]));

@@ -6,13 +6,15 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "fcgi-app/page.h"
+#include "fcgi-app/page_buy.h"
 
 /*
  * render_page TEMPLATES ASSETS KIND [FILE|-] [N]: one page on stdout from a
  * record, without a server; for working on templates. With N it is rendered N
  * times and what one took, in CPU time, is told on stderr. KIND: home, list,
  * search, product, view (a product that is prepared once), sale, error, robots,
- * sitemap.
+ * sitemap; cart, add (a product), checkout (a cart), confirm (a sale), order,
+ * with RENDER_SAY.
  */
 
 static void
@@ -33,6 +35,32 @@ file_read(const char *path, struct strbuf *out)
 }
 
 static enum rc
+render_buy(const struct page_ctx *ctx, const char *kind, struct span record,
+    struct strbuf *out, struct err *e)
+{
+	static const struct page_check wrong[] = { { "email", "invalid" },
+		{ "city", "missing" } };
+	const struct page_form form = { .token = "token",
+		.key = "0123456789abcdef0123456789abcdef",
+		.say = getenv("RENDER_SAY"),
+		.sandbox = true };
+
+	if (strcmp(kind, "cart") == 0)
+		return page_cart_render(ctx, record, &form, out, e);
+	if (strcmp(kind, "add") == 0)
+		return page_cart_add_render(ctx, record, 0, 1, &form, out, e);
+	if (strcmp(kind, "checkout") == 0)
+		return page_checkout_render(ctx, record, NULL,
+		    form.say != NULL ? 2 : 0, wrong, &form, out, e);
+	if (strcmp(kind, "confirm") == 0)
+		return page_confirm_render(
+		    ctx, record, 42, 0, clock_wall_ms(), &form, out, e);
+	if (strcmp(kind, "order") == 0)
+		return page_order_render(ctx, record, "", &form, out, e);
+	return RC_NONE;
+}
+
+static enum rc
 render(const struct page_ctx *ctx, const char *kind, struct span record,
     struct strbuf *out, struct err *e)
 {
@@ -40,6 +68,10 @@ render(const struct page_ctx *ctx, const char *kind, struct span record,
 		getenv("RENDER_AFTER") };
 	static const struct page_list some = { "blue mug", "c1" };
 
+	enum rc rc = render_buy(ctx, kind, record, out, e);
+
+	if (rc != RC_NONE)
+		return rc;
 	if (strcmp(kind, "home") == 0)
 		return page_home_render(ctx, record, out, e);
 	if (strcmp(kind, "list") == 0)

@@ -583,7 +583,9 @@ static void
 given_templates(const char *product)
 {
 	static const char *const others[] = { "home.mustache", "list.mustache",
-		"sale.mustache", "error.mustache" };
+		"sale.mustache", "error.mustache", "cart.mustache",
+		"cart_add.mustache", "checkout.mustache", "confirm.mustache",
+		"order.mustache" };
 	char command[8192];
 
 	snprintf(folder, sizeof folder, "/tmp/souk-pages.XXXXXX");
@@ -592,7 +594,7 @@ given_templates(const char *product)
 	    "cp '%s/templates/text.en.json' '%s' && chmod -R u+w '%s'",
 	    source_dir(), folder, folder);
 	ck_assert_int_eq(system(command), 0);
-	for (size_t i = 0; i < 4; i++)
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++)
 		write_file(others[i], "x");
 	write_file("product.mustache", product);
 }
