@@ -33,6 +33,12 @@ enum shop_kind {
 /* The generation that every list of products is in. */
 #define GEN_CATALOG "gen:catalog"
 
+/* When a counter may be armed again by this process (sale_arm). */
+enum { SHOP_PACES = 16 };
+struct shop_pace {
+	int64_t sale_id, variant_id, not_before; /* mono ms */
+};
+
 struct shop {
 	const struct conf *conf; /* borrowed */
 	struct pg *pg;
@@ -40,6 +46,7 @@ struct shop {
 	struct redis *sale_redis; /* of the counters: [redis.sale], or redis */
 	struct sold_out *sold_out; /* what is known to be; NULL: who asks does
 				      not listen to sale:again */
+	struct shop_pace arming[SHOP_PACES];
 	struct outbox_waker waker; /* whoever has a turn calls outbox_wake() */
 	struct cache *cache;
 	struct edge *edge;
