@@ -12,14 +12,17 @@
 #include "shop/sale.h"
 #include "shop/token.h"
 #include "store/invalidation.h"
+#include "store/outbox.h"
 #include "store/pg.h"
+#include "store/queue_pg.h"
 
 static enum rc
 statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
 	const struct pg_stmt *const *const tables[] = { catalog_statements,
 		catalog_update_statements, sale_statements, token_statements,
-		invalidation_statements, invalidation_log_statements };
+		invalidation_statements, invalidation_log_statements,
+		outbox_statements, queue_statements };
 	json_t *all = json_array();
 
 	(void)args;

@@ -48,8 +48,17 @@ CREATE INDEX session_seen ON session (seen_at);
 -- ---- the outbox as a queue. Order within an aggregate is not asked for: what
 -- a task may do is decided by the state it finds.
 DROP INDEX outbox_aggregate;
--- Hidden until the transaction that makes it due: visible_at = 'infinity'.
-CREATE INDEX outbox_lease ON outbox (lease) WHERE lease IS NOT NULL;
+-- Hidden until the transaction that makes it due: visible_at = 'infinity'. While
+-- it is leased visible_at = lease_until, so that outbox_ready serves all.
+-- What went wrong with it: [{"at","error"}], the first error first.
+ALTER TABLE outbox ADD COLUMN history jsonb NOT NULL DEFAULT '[]';
+ALTER TABLE dead_task ADD COLUMN priority text NOT NULL DEFAULT 'normal';
+-- Of what runs by the clock on one host of many: who moves the time on has the
+-- turn.
+CREATE TABLE clock_turn (
+  name text PRIMARY KEY,
+  at   timestamptz NOT NULL DEFAULT '-infinity'
+) WITH (fillfactor = 50);
 
 -- ---- payments: what an attempt's provider calls it, and when it was last
 -- asked about.

@@ -1,0 +1,36 @@
+/* What queue.c and its drivers share. */
+#ifndef STORE_QUEUE_INT_H
+#define STORE_QUEUE_INT_H
+
+#include "store/queue.h"
+
+/* As in queue.h; `why` is clean UTF-8, or NULL. */
+struct queue_driver {
+	const char *scheme; /* "pg:": how its addresses begin */
+	enum rc (*open)(struct queue *queue, struct err *e); /* or NULL */
+	void (*close)(struct queue *queue);                  /* or NULL */
+	enum rc (*receive)(struct queue *queue, int max, int wait_ms,
+	    struct arena *arena, struct task **out, int *n, struct err *e);
+	enum rc (*extend)(struct queue *queue, int n, struct task *tasks[],
+	    bool lost[], struct arena *arena, struct err *e);
+	enum rc (*done)(struct queue *queue, const struct task *task,
+	    struct arena *arena, struct err *e);
+	enum rc (*give_back)(struct queue *queue, const struct task *task,
+	    int64_t delay_ms, const char *why, struct arena *arena,
+	    struct err *e);
+	enum rc (*bury)(struct queue *queue, const struct task *task,
+	    const char *why, struct arena *arena, struct err *e);
+	enum rc (*stats)(struct queue *queue, struct arena *arena,
+	    struct queue_stats *out, struct err *e);
+};
+
+struct queue {
+	const struct queue_driver *driver;
+	struct queue_opts opts; /* its strings are copies */
+	char *url, *name;
+	void *state; /* the driver's */
+};
+
+extern const struct queue_driver queue_pg_driver;
+
+#endif
