@@ -61,6 +61,8 @@ typedef enum rc handler(struct app *app, struct request *rq,
 
 /* api_product.c */
 handler api_product_get, api_product_put, api_product_list, api_product_stock;
+/* api_event.c */
+handler api_event_post;
 /* api_meta.c */
 handler api_healthz, api_readyz, api_metrics, api_openapi;
 /* pages.c */

@@ -11,6 +11,7 @@
 
 struct arena;
 struct json_t;
+struct pg_stmt;
 struct shop;
 
 enum { EVENT_NAME_CHARS = 100, EVENT_DATA_BYTES = 8192 };
@@ -31,5 +32,8 @@ enum rc event_accept(struct shop *shop, const struct json_t *body,
  */
 enum rc event_store(struct shop *shop, int n, const struct task tasks[],
     enum rc rcs[], struct arena *arena, struct err *e);
+
+/* For soukctl debug statements. */
+extern const struct pg_stmt *const event_statements[];
 
 #endif

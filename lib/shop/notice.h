@@ -9,6 +9,7 @@
 
 struct arena;
 struct mail;
+struct pg_stmt;
 struct notices; /* the compiled templates */
 struct shop;
 struct task;
@@ -27,5 +28,8 @@ void notices_close(struct notices *notices); /* NULL is allowed */
 enum rc notice_send(struct shop *shop, struct notices *notices,
     struct mail *mail, const struct task *task, struct arena *arena,
     struct err *e);
+
+/* For soukctl debug statements. */
+extern const struct pg_stmt *const notice_statements[];
 
 #endif

@@ -49,6 +49,7 @@ INSERT INTO order_line (order_id, line, product_id, variant_id, title, quantity,
 SELECT md5(n::text), 1, n, n * 2, 't', 1, 10 FROM generate_series(1, 50000) n;
 INSERT INTO outbox (task_id, queue, type, data)
 SELECT md5(n::text), 'email', 't', '{}' FROM generate_series(1, 50000) n;
+INSERT INTO finished_task (task_id) SELECT md5(n::text) FROM generate_series(1, 50000) n;
 ANALYZE;
 SQL
 	it_bail "cannot fill the shop: $(tail -n 3 "$IT/fill.out")"

@@ -87,6 +87,12 @@ await answer('PUT', `/api/products/${id}`, 422, { headers: json, body: '{"title"
 await answer('PUT', `/api/products/${id}`, 412,
   { headers: { ...json, 'If-Match': '"0"' }, body: '{}' });
 await answer('PUT', '/api/products/999999999', 404, { headers: json, body: '{}' });
+const plain = { 'Content-Type': 'application/json' };
+await answer('POST', '/api/events', 202,
+  { headers: plain, body: '{"name":"page_seen","data":{"path":"/"}}' });
+await answer('POST', '/api/events', 422, { headers: plain, body: '{"name":"Page seen"}' });
+await answer('POST', '/api/events', 400, { headers: plain, body: '[]' });
+await answer('POST', '/api/events', 415, { body: '{"name":"page_seen"}' });
 await answer('GET', '/healthz', 200);
 await answer('GET', '/readyz', 200);
 await answer('GET', '/metrics', 200);
