@@ -5,7 +5,11 @@
  *
  * An order as JSON (DESIGN 4.2): {"id","status","reason","items":[{"productId",
  * "variantId","title","quantity","price"}],"total","currency","createdAt",
- * "expiresAt"}; and "shipping", "tax", "payment":{"status","error"|null}.
+ * "expiresAt"}; and "shipping", "tax", each item's "variantTitle" and
+ * "payment":{"status","error"|null} with status "none", "processing",
+ * "declined", "paid", "cancelled" or "refunded". Read (not placed) also
+ * "email", "address"|null, "saleId"|null. expiresAt: null once it is paid or
+ * over.
  */
 #ifndef SHOP_ORDER_H
 #define SHOP_ORDER_H
@@ -94,5 +98,7 @@ enum rc order_expire(struct shop *shop, int max, struct arena *arena, int *n,
 
 /* What runs per request. Ends with NULL. */
 extern const struct pg_stmt *const order_statements[];
+extern const struct pg_stmt *const order_read_statements[];
+extern const struct pg_stmt *const order_change_statements[];
 
 #endif
