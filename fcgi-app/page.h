@@ -92,6 +92,16 @@ enum rc page_sale_render(const struct page_ctx *ctx, struct span sale,
     int64_t now_ms, struct strbuf *out, struct err *e);
 
 /*
+ * A private page (private.h adds what all of them have). view: taken, in any
+ * case; "page" and "heading" are added, from the text NAME_title.
+ */
+enum rc page_private_render(const struct page_ctx *ctx, const char *name,
+    struct json_t *view, struct strbuf *out, struct err *e);
+
+/* A text of text.LANG.json, or NULL. */
+const char *page_text(const struct page_ctx *ctx, const char *key);
+
+/*
  * Any error page; needs neither database nor cache. status without words of
  * its own gets those of 500 or 400. request_id: shown for 5xx; may be NULL.
  * Cannot fail: without a usable template it writes a plain page.

@@ -318,20 +318,35 @@ folder_load(struct page_ctx *ctx, const char *dir, const char *name, int depth,
 }
 
 static enum rc
+template_check(const struct page_ctx *ctx, const char *name, struct err *e)
+{
+	const json_t *none[] = { ctx->globals };
+	struct strbuf sb;
+	enum rc rc;
+
+	strbuf_init(&sb, 4096);
+	rc = mustache_render(ctx->set, name, 1, none, &sb, e);
+	strbuf_release(&sb);
+	return rc;
+}
+
+static enum rc
 templates_check(const struct page_ctx *ctx, struct err *e)
 {
 	static const char *const names[] = { "home", "list", "product", "sale",
 		"error", "cart", "cart_add", "checkout", "confirm", "order" };
 	enum rc rc = mustache_check(ctx->set, e);
 
-	for (size_t i = 0; rc == RC_OK && i < sizeof names / sizeof *names;
-	     i++) {
-		const json_t *none[] = { ctx->globals };
-		struct strbuf sb;
-
-		strbuf_init(&sb, 4096);
-		rc = mustache_render(ctx->set, names[i], 1, none, &sb, e);
-		strbuf_release(&sb);
+	for (size_t i = 0; rc == RC_OK && i < sizeof names / sizeof *names; i++)
+		rc = template_check(ctx, names[i], e);
+	for (const char *const *name = page_private_names;
+	     rc == RC_OK && *name != NULL; name++) {
+		if (page_private_title(ctx, *name) == NULL)
+			rc = err_set(e, RC_INVALID, "no_text",
+			    "%s.mustache: its title is not in the texts",
+			    *name);
+		else
+			rc = template_check(ctx, *name, e);
 	}
 	return rc;
 }

@@ -246,6 +246,11 @@ enum rc page_show(const struct page_ctx *ctx, const char *name,
 enum rc page_finish(const struct page_ctx *ctx, const char *name, json_t *view,
     struct strbuf *out, struct err *e);
 
+/* page_private.c: each has a template and a title; looked at when the context
+ * is loaded. Ends with NULL. */
+extern const char *const page_private_names[];
+const char *page_private_title(const struct page_ctx *ctx, const char *name);
+
 /* JSON-LD, for a <script>: see page_jsonld.c. product is the plain record
  * with what page_product.c added. */
 void jsonld_product(

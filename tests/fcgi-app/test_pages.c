@@ -585,7 +585,9 @@ given_templates(const char *product)
 	static const char *const others[] = { "home.mustache", "list.mustache",
 		"sale.mustache", "error.mustache", "cart.mustache",
 		"cart_add.mustache", "checkout.mustache", "confirm.mustache",
-		"order.mustache" };
+		"order.mustache", "account.mustache", "login.mustache",
+		"password_forgot.mustache", "password_reset.mustache",
+		"register.mustache" };
 	char command[8192];
 
 	snprintf(folder, sizeof folder, "/tmp/souk-pages.XXXXXX");
