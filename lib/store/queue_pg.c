@@ -32,48 +32,37 @@
 #include "store/pg.h"
 #include "store/queue_int.h"
 
-#define MS(param) param " * interval '1 ms'"
+#define RFC3339 " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
-/* The first error and the nine last ones. */
-#define HISTORY_ADD(history, why)                                              \
-	"CASE WHEN jsonb_array_length(" history ") >= 10 THEN " history        \
-	" - 1 ELSE " history " END || jsonb_build_object('at', to_char(now()"  \
-	" AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"'),"              \
-	" 'error', " why "::text)"
+/* history with $3 added: the first error and the nine last ones. */
+#define HISTORY                                                                \
+	"CASE WHEN jsonb_array_length(history) >= 10 THEN history - 1"         \
+	" ELSE history END || jsonb_build_object('at', to_char(now()" RFC3339  \
+	", 'error', $3::text)"
 
 static const struct pg_stmt receive = { "queue_receive",
 	"WITH due(ids) AS MATERIALIZED (SELECT ARRAY(SELECT id FROM outbox"
 	"  WHERE queue = $1 AND visible_at <= now()"
 	"  ORDER BY visible_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)),"
 	" taken AS (UPDATE outbox o SET lease = $3, receives = receives + 1,"
-	"   visible_at = now() + " MS(
-	    "$4::bigint") ","
-			  "   lease_until = now() + " MS(
-			      "$4::bigint") "  FROM due WHERE o.id = "
-					    "ANY(due.ids)"
-					    "  RETURNING "
-					    "array_position(due.ids, o.id) AS "
-					    "place, o.task_id, o.type,"
-					    "   o.priority, "
-					    "floor(extract(epoch FROM "
-					    "o.created_at) * 1000)::bigint"
-					    "   AS created, o.data::text AS "
-					    "data, o.receives)"
-					    " SELECT task_id, type, priority, "
-					    "created, data, receives FROM taken"
-					    " ORDER BY place",
+	"   visible_at = now() + $4::bigint * interval '1 ms',"
+	"   lease_until = now() + $4::bigint * interval '1 ms'"
+	"  FROM due WHERE o.id = ANY(due.ids)"
+	"  RETURNING array_position(due.ids, o.id) AS place, o.task_id, o.type,"
+	"   o.priority, floor(extract(epoch FROM o.created_at) * 1000)::bigint"
+	"   AS created, o.data::text AS data, o.receives)"
+	" SELECT task_id, type, priority, created, data, receives FROM taken"
+	" ORDER BY place",
 	4 };
 
 /* $1: {task,...}; $2: {receipt,...} */
 static const struct pg_stmt extend = { "queue_extend",
-	"UPDATE outbox o SET visible_at = now() + " MS(
-	    "$3::bigint") ","
-			  " lease_until = now() + " MS(
-			      "$3::bigint") " FROM unnest($1::text[], "
-					    "$2::text[]) AS t(id, lease)"
-					    " WHERE o.task_id = t.id AND "
-					    "o.lease = t.lease RETURNING "
-					    "o.task_id",
+	"UPDATE outbox o"
+	" SET visible_at = now() + $3::bigint * interval '1 ms',"
+	"  lease_until = now() + $3::bigint * interval '1 ms'"
+	" FROM unnest($1::text[], $2::text[]) AS t(id, lease)"
+	" WHERE o.task_id = t.id AND o.lease = t.lease"
+	" RETURNING o.task_id, o.lease",
 	3 };
 
 static const struct pg_stmt done = { "queue_done",
@@ -81,35 +70,30 @@ static const struct pg_stmt done = { "queue_done",
 
 static const struct pg_stmt return_unstarted = { "queue_return_unstarted",
 	"UPDATE outbox SET lease = NULL, lease_until = NULL,"
-	" visible_at = now() + " MS(
-	    "$3::bigint") ","
-			  " receives = greatest(receives - 1, 0)"
-			  " WHERE task_id = $1 AND lease = $2",
+	" visible_at = now() + $3::bigint * interval '1 ms',"
+	" receives = greatest(receives - 1, 0)"
+	" WHERE task_id = $1 AND lease = $2",
 	3 };
 
 static const struct pg_stmt return_failed = { "queue_return_failed",
 	"UPDATE outbox SET lease = NULL, lease_until = NULL,"
-	" visible_at = now() + " MS(
-	    "$3::bigint") ", last_error = $4,"
-			  " history = " HISTORY_ADD("history",
-			      "$4") " WHERE task_id = $1 AND lease = $2",
+	" visible_at = now() + $4::bigint * interval '1 ms',"
+	" last_error = $3, history = " HISTORY
+	" WHERE task_id = $1 AND lease = $2",
 	4 };
 
 /* There already: it was sent back by a person and died again in a way that
  * left the old row; nothing of either is lost. */
 static const struct pg_stmt bury = { "queue_bury",
 	"WITH gone AS (DELETE FROM outbox WHERE task_id = $1 AND lease = $2"
-	"  RETURNING *, " HISTORY_ADD("history",
-	    "$3") " AS full_history)"
-		  " INSERT INTO dead_task AS d (task_id, queue, type, "
-		  "priority, data,"
-		  "  created_at, receives, error, history)"
-		  " SELECT task_id, queue, type, priority, data, created_at, "
-		  "receives,"
-		  "  full_history -> 0 ->> 'error', full_history FROM gone"
-		  " ON CONFLICT (task_id) DO UPDATE SET died_at = now(),"
-		  "  receives = d.receives + excluded.receives,"
-		  "  history = d.history || excluded.history",
+	"  RETURNING *, " HISTORY " AS full_history)"
+	" INSERT INTO dead_task AS d (task_id, queue, type, priority, data,"
+	"  created_at, receives, error, history)"
+	" SELECT task_id, queue, type, priority, data, created_at, receives,"
+	"  full_history -> 0 ->> 'error', full_history FROM gone"
+	" ON CONFLICT (task_id) DO UPDATE SET died_at = now(),"
+	"  receives = d.receives + excluded.receives,"
+	"  history = d.history || excluded.history",
 	3 };
 
 static const struct pg_stmt stats = { "queue_stats",
@@ -254,10 +238,11 @@ pgq_return(struct queue *queue, const struct task *task, int64_t delay_ms,
 
 	pg_arg_str(&args, task->id);
 	pg_arg_str(&args, task->receipt);
+	if (why != NULL)
+		pg_arg_str(&args, why);
 	pg_arg_int(&args, delay_ms);
 	if (why == NULL)
 		return settle(queue, &return_unstarted, &args, task, arena, e);
-	pg_arg_str(&args, why);
 	return settle(queue, &return_failed, &args, task, arena, e);
 }
 
@@ -338,26 +323,20 @@ static const struct pg_stmt hurry = { "queue_hurry",
 static const struct pg_stmt whereabouts = { "queue_whereabouts",
 	"SELECT lease IS NOT NULL FROM outbox WHERE task_id = $1", 1 };
 
-#define PEEK_TIME(column)                                                      \
-	"CASE WHEN " column " = 'infinity' THEN 'hidden' ELSE to_char(" column \
-	" AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') END"
 static const struct pg_stmt peek_live = { "queue_peek",
 	"SELECT task_id, type, CASE WHEN lease IS NOT NULL AND visible_at >"
 	"  now() THEN 'in_flight' WHEN visible_at <= now() THEN 'due'"
 	"  WHEN visible_at = 'infinity' THEN 'hidden' ELSE 'delayed' END,"
-	" receives, " PEEK_TIME("created_at") ", " PEEK_TIME(
-	    "visible_at") ","
-			  " last_error, history::text, data::text FROM outbox "
-			  "WHERE queue = $1"
-			  " ORDER BY visible_at, id LIMIT $2",
+	" receives, to_char(created_at" RFC3339 ","
+	" CASE WHEN visible_at = 'infinity' THEN 'hidden'"
+	"  ELSE to_char(visible_at" RFC3339 " END,"
+	" last_error, history::text, data::text FROM outbox WHERE queue = $1"
+	" ORDER BY visible_at, id LIMIT $2",
 	2 };
 static const struct pg_stmt peek_dead = { "queue_peek_dead",
-	"SELECT task_id, type, 'dead', receives, " PEEK_TIME(
-	    "created_at") ", " PEEK_TIME("died_at") ", error, history::text, "
-						    "data::text"
-						    " FROM dead_task WHERE "
-						    "queue = $1 ORDER BY "
-						    "died_at DESC LIMIT $2",
+	"SELECT task_id, type, 'dead', receives, to_char(created_at" RFC3339
+	", to_char(died_at" RFC3339 ", error, history::text, data::text"
+	" FROM dead_task WHERE queue = $1 ORDER BY died_at DESC LIMIT $2",
 	2 };
 
 enum rc
