@@ -93,3 +93,6 @@ CREATE TABLE sandbox_call ( -- what was answered to an idempotency key
   answer     jsonb NOT NULL,
   created_at timestamptz NOT NULL DEFAULT now()
 );
+
+-- Sales whose end is near or just past: their counters are told.
+CREATE INDEX sale_end ON sale (ends_at);

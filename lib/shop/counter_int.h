@@ -123,4 +123,21 @@ enum rc counter_look(struct redis *redis, struct counter_ref ref, int from,
     struct arena *arena, int64_t *epoch, int *n,
     const struct counter_number **out, struct err *e);
 
+/* ---- slots, for sale_check() (counter_look.c) */
+
+/* Of n buyers: (*out)[i] is "1,3", the slots that are counted; "" none. In the
+ * arena. */
+enum rc counter_slots(struct redis *redis, struct counter_ref ref, int n,
+    const char *const buyers[], struct arena *arena, const char ***out,
+    struct err *e);
+
+/*
+ * Buyers and their slots, a page at a time, as HSCAN goes: cursor is "0" at
+ * first, and again when that was all. A buyer may come twice, and a page may be
+ * empty.
+ */
+enum rc counter_buyers(struct redis *redis, struct counter_ref ref,
+    char cursor[21], struct arena *arena, int *n, const char ***buyers,
+    const char ***slots, struct err *e);
+
 #endif
