@@ -15,7 +15,8 @@
 
 enum {
 	LINE_MAX_BYTES = 76, /* of quoted-printable (RFC 2045, 6.7) */
-	WORD_BYTES = 45      /* in one encoded word: 60 of base64, 72 in all */
+	WORD_BYTES = 42      /* in one encoded word: 56 of base64, 68 in all,
+				and 77 with "Subject: " */
 };
 
 static bool
