@@ -5,6 +5,7 @@
 
 #include "base/conf.h"
 #include "base/xmalloc.h"
+#include "shop/purchase.h"
 #include "shop/session.h"
 #include "store/edge.h"
 #include "store/pg.h"
@@ -143,6 +144,7 @@ shop_close(struct shop *shop)
 	if (shop == NULL)
 		return;
 	sessions_free(shop->sessions);
+	sold_out_free(shop->sold_out);
 	edge_free(shop->edge);
 	cache_free(shop->cache);
 	pg_free(shop->pg);
