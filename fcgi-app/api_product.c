@@ -13,6 +13,7 @@
 #include "fcgi-app/pack.h"
 #include "fcgi-app/query.h"
 #include "shop/catalog.h"
+#include "shop/stock.h"
 
 static enum rc
 make_product(struct app *app, const void *arg, enum pg_node node,
@@ -55,7 +56,7 @@ api_product_stock(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
 	bool storable;
-	enum rc rc = catalog_stock(
+	enum rc rc = stock_figure(
 	    app->shop, m->id, rq->arena, &rs->body, &storable, e);
 
 	if (rc != RC_OK)

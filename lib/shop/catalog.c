@@ -52,6 +52,9 @@ static const struct pg_stmt product_get = { "product_get",
 	"   ORDER BY r.created_at DESC, r.id DESC), '[]')"
 	"   FROM (SELECT * FROM review WHERE product_id = p.id"
 	"     ORDER BY created_at DESC, id DESC LIMIT 10) r),"
+	"'sales', (SELECT coalesce(json_agg(json_build_object("
+	"   'saleId', s.sale_id, 'variantId', s.variant_id) ORDER BY s.id), '[]')"
+	"   FROM sale_item s WHERE s.product_id = p.id AND s.state = 'open'),"
 	"'stock', coalesce(v.stock, 0), 'available', coalesce(v.stock, 0) > 0,"
 	"'seo', json_build_object('title', p.seo_title,"
 	"   'description', p.seo_description),"
@@ -237,53 +240,6 @@ catalog_version(struct span product, struct arena *arena)
 
 	json_decref(tree);
 	return arena_printf(arena, "%lld", (long long)n);
-}
-
-/* DESIGN 4.3, from a product's record. */
-static json_t *
-stock_of(const json_t *product)
-{
-	json_t *variants = json_array();
-	const json_t *v;
-	size_t i;
-
-	json_array_foreach (json_object_get(product, "variants"), i, v) {
-		(void)json_array_append_new(variants,
-		    json_pack("{sOsO}", "variantId", json_object_get(v, "id"),
-			"stock", json_object_get(v, "stock")));
-	}
-	return json_pack("{sOsOsnsosO}", "productId",
-	    json_object_get(product, "id"), "stock",
-	    json_object_get(product, "stock"), "saleId", "variants", variants,
-	    "version", json_object_get(product, "version"));
-}
-
-enum rc
-catalog_stock_json(struct span product, struct arena *arena, struct span *json,
-    struct err *e)
-{
-	json_error_t why;
-	json_t *tree = json_loadb(product.p, product.n, 0, &why);
-
-	if (tree == NULL)
-		return err_set(e, RC_FAIL, "bad_record",
-		    "a cached product is not JSON: %s", why.text);
-	*json = catalog_dump(stock_of(tree), arena);
-	json_decref(tree);
-	return RC_OK;
-}
-
-enum rc
-catalog_stock(struct shop *shop, int64_t id, struct arena *arena,
-    struct span *json, bool *storable, struct err *e)
-{
-	struct cache_entry entry;
-	enum rc rc = catalog_get(shop, id, arena, &entry, e);
-
-	if (rc != RC_OK)
-		return rc;
-	*storable = entry.storable;
-	return catalog_stock_json(entry.body, arena, json, e);
 }
 
 /* ---- lists */

@@ -16,6 +16,7 @@
  *  "rating":{"average":4.5|null,"count":2},
  *  "reviews":[{"id":1,"author":"","rating":5,"title":"","body":"",
  *     "createdAt":""}],                    newest 10
+ *  "sales":[{"saleId":3,"variantId":7}],  items of sales that are open
  *  "stock":3,"available":true,"seo":{"title":"","description":""},
  *  "version":5,"createdAt":"","updatedAt":""}
  *
@@ -58,14 +59,6 @@ struct catalog_query {
 enum rc catalog_list(struct shop *shop, const struct catalog_query *query,
     enum pg_node node, struct arena *arena, struct span *json,
     struct err *e);
-
-/*
- * {"productId","stock","saleId":null,"variants":[{"variantId","stock"}],
- * "version"} (DESIGN 4.3), in the arena. *storable as in cache_entry.
- * RC_NONE as catalog_get.
- */
-enum rc catalog_stock(struct shop *shop, int64_t id, struct arena *arena,
-    struct span *json, bool *storable, struct err *e);
 
 /*
  * {"files":F,"products":[{"id","updatedAt"}, ...]}: the active products with

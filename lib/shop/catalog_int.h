@@ -23,8 +23,4 @@ enum rc catalog_read(struct shop *shop, int64_t id, enum pg_node node,
 /* Compact JSON with a NUL behind it, in the arena; takes tree. */
 struct span catalog_dump(json_t *tree, struct arena *arena);
 
-/* DESIGN 4.3's object from a product's JSON, in the arena. */
-enum rc catalog_stock_json(struct span product, struct arena *arena,
-    struct span *json, struct err *e);
-
 #endif

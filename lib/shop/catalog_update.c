@@ -12,9 +12,9 @@
 #include "shop/catalog_int.h"
 #include "shop/catalog_patch.h"
 #include "shop/shop.h"
+#include "shop/stock.h"
 #include "store/invalidation.h"
 #include "store/pg.h"
-#include "store/redis.h"
 
 enum { MAX_SALES = 100 };
 
@@ -133,8 +133,8 @@ lists_change(struct shop *shop, int64_t id, const struct catalog_patch *p,
 	if (!p->stock_only)
 		return RC_OK;
 	pg_arg_int(&args, id);
-	rc = pg_exec(shop->pg, PG_PRIMARY, &product_has_stock, &args, arena,
-	    &rows, e);
+	rc = pg_exec(
+	    shop->pg, PG_PRIMARY, &product_has_stock, &args, arena, &rows, e);
 	if (rc == RC_OK)
 		*out = pg_bool(&rows, 0, 0) != had_stock;
 	return rc;
@@ -142,24 +142,24 @@ lists_change(struct shop *shop, int64_t id, const struct catalog_patch *p,
 
 /* What must be forgotten: in the arena. */
 static enum rc
-what_to_forget(struct shop *shop, int64_t id, bool lists,
-    struct arena *arena, struct invalidation *inv, struct err *e)
+what_to_forget(struct shop *shop, int64_t id, bool lists, struct arena *arena,
+    struct invalidation *inv, struct err *e)
 {
-	const char **keys = arena_calloc(
-	    arena, 4 + 2 * MAX_SALES, sizeof *keys);
-	const char **paths =
-	    arena_calloc(arena, 3 + MAX_SALES, sizeof *paths);
+	const char **keys =
+	    arena_calloc(arena, 4 + 2 * MAX_SALES, sizeof *keys);
+	const char **paths = arena_calloc(arena, 3 + MAX_SALES, sizeof *paths);
 	struct pg_args args = { 0 };
 	struct pg_rows sales;
 	enum rc rc;
 
 	pg_arg_int(&args, id);
-	rc = pg_exec(shop->pg, PG_PRIMARY, &product_sales, &args, arena,
-	    &sales, e);
+	rc = pg_exec(
+	    shop->pg, PG_PRIMARY, &product_sales, &args, arena, &sales, e);
 	if (rc != RC_OK)
 		return rc;
-	*inv = (struct invalidation){ .keys = keys, .paths = paths,
-		.lists = lists };
+	*inv = (struct invalidation){
+		.keys = keys, .paths = paths, .lists = lists
+	};
 	paths[inv->n_paths++] =
 	    arena_printf(arena, "/products/%lld", (long long)id);
 	paths[inv->n_paths++] =
@@ -210,33 +210,16 @@ write_all(struct shop *shop, int64_t id, const struct catalog_patch *p,
 		    (long long)pg_int(&rows, 0, 0));
 	if ((rc = write_product(shop, id, p, arena, e)) != RC_OK)
 		return rc;
-	json_array_foreach (p->variants, i, v) {
+	json_array_foreach(p->variants, i, v)
+	{
 		if ((rc = write_variant(shop, id, v, arena, e)) != RC_OK)
 			return rc;
 	}
-	rc = lists_change(
-	    shop, id, p, pg_bool(&rows, 0, 2), arena, &lists, e);
+	rc = lists_change(shop, id, p, pg_bool(&rows, 0, 2), arena, &lists, e);
 	if (rc != RC_OK ||
 	    (rc = what_to_forget(shop, id, lists, arena, inv, e)) != RC_OK)
 		return rc;
 	return invalidation_write(shop->pg, inv, arena, inv_id, e);
-}
-
-/* DESIGN 4.3: `product:<id>:update`. Nobody waits for it. */
-static void
-publish(struct shop *shop, int64_t id, struct span product,
-    struct arena *arena)
-{
-	struct redis_reply reply;
-	struct span stock;
-	struct err e;
-
-	if (catalog_stock_json(product, arena, &stock, &e) == RC_OK)
-		(void)!redis_callv(shop->redis, NULL, arena, &reply, &e,
-		    "PUBLISH",
-		    arena_printf(
-			arena, "product:%lld:update", (long long)id),
-		    stock.p, NULL);
 }
 
 static enum rc
@@ -250,8 +233,7 @@ update(struct shop *shop, int64_t id, const struct catalog_patch *p,
 
 	if ((rc = pg_begin(shop->pg, e)) != RC_OK)
 		return rc;
-	rc = write_all(
-	    shop, id, p, if_version, arena, &inv, &inv_id, e);
+	rc = write_all(shop, id, p, if_version, arena, &inv, &inv_id, e);
 	if (rc != RC_OK) {
 		pg_rollback(shop->pg);
 		return rc;
@@ -260,8 +242,8 @@ update(struct shop *shop, int64_t id, const struct catalog_patch *p,
 		return rc;
 	/* It is committed: what fails from here on is done by the
 	 * housekeeper. */
-	(void)!invalidation_carry_out(shop->pg, shop->cache, shop->edge, &inv,
-	    inv_id, arena, &later);
+	(void)!invalidation_carry_out(
+	    shop->pg, shop->cache, shop->edge, &inv, inv_id, arena, &later);
 	return RC_OK;
 }
 
@@ -271,6 +253,7 @@ catalog_update(struct shop *shop, int64_t id, struct span body,
     int64_t *version, struct err *e)
 {
 	struct catalog_patch p;
+	struct err later;
 	bool active;
 	enum rc rc;
 
@@ -279,7 +262,8 @@ catalog_update(struct shop *shop, int64_t id, struct span body,
 	    (rc = catalog_read(shop, id, PG_PRIMARY, arena, json, &active,
 		 version, e)) != RC_OK)
 		goto out;
-	publish(shop, id, *json, arena);
+	/* Nobody waits for it. */
+	(void)!stock_publish(shop, 1, &id, arena, &later);
 out:
 	catalog_patch_release(&p);
 	return rc;

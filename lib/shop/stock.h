@@ -49,4 +49,7 @@ enum rc stock_decrease(struct shop *shop, const struct task *task,
 enum rc stock_release(struct shop *shop, const struct task *task,
     struct arena *arena, struct err *e);
 
+/* What runs per task and figure. Ends with NULL. */
+extern const struct pg_stmt *const stock_statements[];
+
 #endif
