@@ -33,6 +33,7 @@ struct smtp {
 	bool tls; /* from the first byte */
 	/* of the message under way */
 	enum phase phase;
+	bool over;      /* QUIT was sent: its answer is of no interest */
 	char said[200]; /* the server's last line */
 	char error[CURL_ERROR_SIZE];
 	struct span left;
@@ -59,6 +60,7 @@ note_command(struct smtp *s, const char *p, size_t n)
 		if (n >= len && memcmp(p, commands[i].word, len) == 0)
 			s->phase = commands[i].phase;
 	}
+	s->over = n >= 4 && memcmp(p, "QUIT", 4) == 0;
 }
 
 static void
@@ -66,7 +68,7 @@ note_answer(struct smtp *s, const char *p, size_t n)
 {
 	size_t i;
 
-	if (s->phase == PH_LOGIN)
+	if (s->phase == PH_LOGIN || s->over)
 		return;
 	for (i = 0; i < n && i < sizeof s->said - 1; i++) {
 		if (p[i] == '\r' || p[i] == '\n')
@@ -313,6 +315,7 @@ perform(struct smtp *s, struct span bytes, bool fresh, long *code)
 	CURLcode rc;
 
 	s->phase = PH_HELLO;
+	s->over = false;
 	s->said[0] = s->error[0] = '\0';
 	s->left = bytes;
 	curl_easy_setopt(
