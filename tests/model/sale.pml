@@ -44,8 +44,6 @@ Counter C[2];
 byte cur;               /* where everybody is led to */
 byte replid;
 
-bool known_out;         /* what a process believes to be sold out */
-bool msg;               /* a unit came back: not read yet */
 byte done;              /* processes that have ended */
 bool told[2];           /* answered 200 */
 
@@ -125,7 +123,7 @@ again:
 			:: C[cur].held[1] == 0 -> u = 1; C[cur].held[1] = b + 1
 			:: C[cur].held[1] != 0 && C[cur].held[2] == 0 ->
 				u = 2; C[cur].held[2] = b + 1
-			:: else -> known_out = true; msg = false; goto end
+			:: else -> goto end /* sold out */
 			fi
 		fi
 	}
@@ -186,7 +184,7 @@ decide:
 		:: seen == 1 ->
 			if
 			:: ARMED && ord_unit[b] != u && C[cur].held[u] == b + 1 ->
-				C[cur].held[u] = 0; msg = true
+				C[cur].held[u] = 0
 			:: else -> skip
 			fi
 		:: seen == 2 -> skip
@@ -244,7 +242,7 @@ proctype Cancel()
 	:: u == 0 -> skip
 	:: atomic { u != 0 && ARMED ->
 		if
-		:: C[cur].held[u] == 1 -> C[cur].held[u] = 0; msg = true
+		:: C[cur].held[u] == 1 -> C[cur].held[u] = 0
 		:: else -> skip
 		fi }
 	:: closed -> skip
@@ -285,10 +283,11 @@ end:
 	done++
 }
 
-/* Housekeeping: one look at a hold that no order justifies, one at the epoch. */
+/* Housekeeping: one look at a hold that no order justifies, and what is done
+ * about it a step later, however long that takes; the same for the epoch. */
 proctype Reconcile()
 {
-	byte u, who, e, seen, mine, r1, r2;
+	byte u, who, e;
 
 	if
 	:: goto end
@@ -297,36 +296,23 @@ proctype Reconcile()
 	fi;
 	atomic {
 		if
-		:: ARMED -> e = C[cur].epoch; who = C[cur].held[u]
-		:: else -> who = 0
-		fi
-	}
-	if
-	:: who != 0 ->
-		if
-		:: ord_unit[who - 1] == u -> who = 0
+		:: ARMED && C[cur].held[u] != 0 && ord_unit[C[cur].held[u] - 1] != u ->
+			e = C[cur].epoch; who = C[cur].held[u]
 		:: else -> skip
 		fi
-	:: else -> skip
-	fi;
+	}
 	atomic {
 		if
 		:: who != 0 && ARMED && C[cur].epoch == e && C[cur].held[u] == who ->
-			C[cur].held[u] = 0; msg = true
+			C[cur].held[u] = 0
 		:: else -> skip
 		fi;
-		u = 0; who = 0; e = 0
-	}
-	atomic {
+		u = 0; who = 0; e = 0;
 		if
 		:: C[cur].st == 1 && C[cur].epoch != epoch && !closed -> C[cur].st = 2
 		:: else -> skip
 		fi
 	}
-	if
-	:: !ARMED && !closed -> arm(seen, mine, r1, r2)
-	:: else -> skip
-	fi;
 end:
 	done++
 }
@@ -357,11 +343,6 @@ proctype Final()
 {
 	done == 6;
 	d_step {
-		/* A process reads that units came back. */
-		if
-		:: msg -> known_out = false
-		:: else -> skip
-		fi;
 		if
 		:: closed -> assert(SOLD + stock == UNITS)
 		:: !closed ->
@@ -371,11 +352,11 @@ proctype Final()
 				C[cur].held[1] = OWNER(1); C[cur].held[2] = OWNER(2)
 			:: else -> /* holds of orders that do not stand */
 				if
-				:: C[cur].held[1] != 0 && OWNER(1) == 0 -> C[cur].held[1] = 0; known_out = false
+				:: C[cur].held[1] != 0 && OWNER(1) == 0 -> C[cur].held[1] = 0
 				:: else -> skip
 				fi;
 				if
-				:: C[cur].held[2] != 0 && OWNER(2) == 0 -> C[cur].held[2] = 0; known_out = false
+				:: C[cur].held[2] != 0 && OWNER(2) == 0 -> C[cur].held[2] = 0
 				:: else -> skip
 				fi
 			fi;
@@ -390,6 +371,8 @@ proctype Final()
 
 init {
 	atomic {
+		/* armed once, on A */
+		C[0].st = 1; C[0].epoch = 1;
 		run Buyer(0); run Buyer(1); run Cancel(); run Close();
 		run Reconcile(); run Faults(); run Final()
 	}
