@@ -11,6 +11,7 @@
 #include "shop/catalog.h"
 #include "shop/event.h"
 #include "shop/notice.h"
+#include "shop/purchase.h"
 #include "shop/sale.h"
 #include "shop/token.h"
 #include "store/invalidation.h"
@@ -24,8 +25,8 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	const struct pg_stmt *const *const tables[] = { catalog_statements,
 		catalog_update_statements, sale_statements, token_statements,
 		invalidation_statements, invalidation_log_statements,
-		outbox_statements, queue_statements,
-		event_statements, notice_statements };
+		outbox_statements, queue_statements, event_statements,
+		notice_statements, purchase_statements };
 	json_t *all = json_array();
 
 	(void)args;

@@ -17,6 +17,7 @@
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/page.h"
 #include "fcgi-app/route.h"
+#include "shop/purchase.h"
 #include "shop/session.h"
 #include "store/cache.h"
 #include "store/edge.h"
@@ -26,7 +27,7 @@
 enum { FLUSH_MS = 1000, LOG_MS = 100, COMPLAIN_MS = 10000, LOOK_MS = 1000,
 	LOOK_PURGES = 3 };
 
-/* ---- the subscription to cache:invalidate */
+/* ---- the subscriptions to cache:invalidate and sale:again */
 
 /* What is not of the form that we send drops every local copy. */
 static void
@@ -34,7 +35,10 @@ on_message(void *arg, struct span channel, struct span payload)
 {
 	struct app *app = arg;
 
-	(void)channel;
+	if (span_is(channel, "sale:again")) {
+		sold_out_message(app->shop->sold_out, payload);
+		return;
+	}
 	if (cache_message(app->shop->cache, payload))
 		return;
 	cache_trust_local(app->shop->cache, false);
@@ -47,12 +51,48 @@ on_change(void *arg)
 	const struct app *app = arg;
 
 	cache_trust_local(app->shop->cache, false);
+	sold_out_forget(app->shop->sold_out);
+}
+
+static void
+on_sale_change(void *arg)
+{
+	const struct app *app = arg;
+
+	sold_out_forget(app->shop->sold_out);
+}
+
+/* Where the counters have a Redis of their own it tells of them there. */
+static enum rc
+subscribe_sale(struct app *app, struct err *e)
+{
+	static const char *const channels[] = { "sale:again", NULL };
+	const struct redis_sub_events events = { .message = on_message,
+		.restarted = on_sale_change,
+		.lost = on_sale_change,
+		.arg = app };
+	const char *url = conf_str(app->conf, "redis.sale", "url");
+
+	return *url == '\0'
+	    ? RC_OK
+	    : redis_sub_new(url, channels, &events, &app->sale_sub, e);
+}
+
+static void
+trust(struct app *app)
+{
+	const struct redis_sub *sale =
+	    app->sale_sub != NULL ? app->sale_sub : app->sub;
+
+	cache_trust_local(app->shop->cache, redis_sub_fresh(app->sub));
+	sold_out_trust(app->shop->sold_out, redis_sub_fresh(sale));
 }
 
 static enum rc
 subscribe(struct app *app, struct err *e)
 {
-	static const char *const channels[] = { "cache:invalidate", NULL };
+	static const char *const channels[] = { "cache:invalidate", "sale:again",
+		NULL };
 	const struct redis_sub_events events = { .message = on_message,
 		.restarted = on_change,
 		.lost = on_change,
@@ -158,8 +198,10 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 	if (rc != RC_OK ||
 	    (rc = shop_open(conf, "souk-fcgi", opts->doing, &app->shop, e)) !=
 		RC_OK ||
-	    (rc = subscribe(app, e)) != RC_OK)
+	    (rc = subscribe(app, e)) != RC_OK ||
+	    (rc = subscribe_sale(app, e)) != RC_OK)
 		goto fail;
+	app->shop->sold_out = sold_out_new();
 	cache_headers(app);
 	security_headers(app);
 	if (opts->housekeeper)
@@ -183,6 +225,7 @@ app_close(struct app *app)
 		cache_flush_counters(app->shop->cache, app->arena);
 	invalidation_log_free(app->log);
 	redis_sub_free(app->sub);
+	redis_sub_free(app->sale_sub);
 	shop_close(app->shop);
 	page_ctx_free(app->pages);
 	arena_free(app->arena);
@@ -194,21 +237,26 @@ app_close(struct app *app)
 void
 app_handle(struct app *app, struct request *rq, struct response *rs)
 {
-	cache_trust_local(app->shop->cache, redis_sub_fresh(app->sub));
+	trust(app);
 	route_handle(app, rq, rs);
 }
 
 int
 app_pollfds(struct app *app, struct pollfd *fds, int max)
 {
-	int fd = redis_sub_fd(app->sub);
+	const struct redis_sub *const subs[] = { app->sub, app->sale_sub };
+	int n = 0;
 
-	if (fd < 0 || max < 1)
-		return 0;
-	fds[0] = (struct pollfd){ .fd = fd,
-		.events = (short)(POLLIN |
-		    (redis_sub_wants_write(app->sub) ? POLLOUT : 0)) };
-	return 1;
+	for (int i = 0; i < 2 && n < max; i++) {
+		int fd = subs[i] == NULL ? -1 : redis_sub_fd(subs[i]);
+
+		if (fd >= 0)
+			fds[n++] = (struct pollfd){ .fd = fd,
+				.events = (short)(POLLIN |
+				    (redis_sub_wants_write(subs[i]) ? POLLOUT
+								    : 0)) };
+	}
+	return n;
 }
 
 /*
@@ -267,7 +315,10 @@ app_turn(struct app *app)
 	int64_t now = clock_mono_ms();
 
 	redis_sub_turn(app->sub);
-	cache_trust_local(app->shop->cache, redis_sub_fresh(app->sub));
+	if (app->sale_sub != NULL)
+		redis_sub_turn(app->sale_sub);
+	trust(app);
+	outbox_wake(&app->shop->waker, app->shop->redis, app->arena);
 	if (now >= app->flush_at) {
 		app->flush_at = now + FLUSH_MS;
 		cache_flush_counters(app->shop->cache, app->arena);

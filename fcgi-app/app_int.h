@@ -29,6 +29,7 @@ struct app {
 	struct shop *shop;
 	struct page_ctx *pages;
 	struct redis_sub *sub;
+	struct redis_sub *sale_sub; /* of [redis.sale]; NULL: sub */
 	struct invalidation_log *log; /* NULL: somebody else's */
 	struct arena *arena;          /* of app_turn */
 	int64_t flush_at;             /* mono ms: counters, next time */
@@ -68,6 +69,8 @@ handler api_healthz, api_readyz, api_metrics, api_openapi;
 /* pages.c */
 handler page_home, page_products, page_product, page_sale, page_robots,
     page_sitemap, page_sitemap_part;
+/* api_purchase.c */
+handler api_purchase_post;
 /* files.c */
 handler file_static, file_media;
 

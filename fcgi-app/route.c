@@ -28,6 +28,7 @@ static const struct route {
 	{ "/api/products", M_GET, api_product_list },
 	{ "/api/products/{id}/stock", M_GET, api_product_stock },
 	{ "/api/events", M_POST, api_event_post },
+	{ "/api/flash-sale/purchase", M_POST, api_purchase_post },
 	{ "/flash-sale/{id}", M_GET, page_sale },
 	{ "/static/{name}", M_GET, file_static },
 	{ "/media/{name}", M_GET, file_media },
@@ -124,11 +125,13 @@ static const struct {
 	{ "invalid_field", 422 },
 	{ "invalid_json", 400 },
 	{ "method_not_allowed", 405 },
+	{ "no_customer", 401 },
 	{ "sku_taken", 409 },
 	{ "stale_form", 403 },
 	{ "too_many_tries", 429 },
 	{ "unauthorized", 401 },
 	{ "unsupported_media_type", 415 },
+	{ "variant_required", 422 },
 	{ "version_conflict", 412 },
 };
 
