@@ -71,6 +71,10 @@ handler page_home, page_products, page_product, page_sale, page_robots,
     page_sitemap, page_sitemap_part;
 /* api_purchase.c */
 handler api_purchase_post;
+/* buy_cart.c, buy_checkout.c, buy_order.c, buy_sale.c */
+handler page_cart, page_cart_add, page_cart_post, page_checkout,
+    page_checkout_post, page_order, page_order_post, page_confirm,
+    page_confirm_post;
 /* files.c */
 handler file_static, file_media;
 

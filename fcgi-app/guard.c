@@ -20,7 +20,7 @@
 #include "fcgi-app/app_int.h"
 #include "shop/token.h"
 
-enum { FORM_FIELDS = RQ_MAX_FIELDS };
+enum { FORM_FIELDS = 128 }; /* a cart's has one for each of its lines */
 
 /* ---- cookies */
 

@@ -365,7 +365,7 @@ static const struct page_field {
 	{ "line2", "text", "shipping address-line2", TX_FIELD_LINE2, 200, false,
 	    false },
 	{ "postal_code", "text", "shipping postal-code", TX_FIELD_POSTAL_CODE,
-	    20, false, true },
+	    20, true, true },
 	{ "city", "text", "shipping address-level2", TX_FIELD_CITY, 100, true,
 	    false },
 	{ "region", "text", "shipping address-level1", TX_FIELD_REGION, 100,

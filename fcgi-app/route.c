@@ -30,6 +30,15 @@ static const struct route {
 	{ "/api/events", M_POST, api_event_post },
 	{ "/api/flash-sale/purchase", M_POST, api_purchase_post },
 	{ "/flash-sale/{id}", M_GET, page_sale },
+	{ "/cart", M_GET, page_cart },
+	{ "/cart", M_POST, page_cart_post },
+	{ "/cart/add", M_GET, page_cart_add },
+	{ "/checkout", M_GET, page_checkout },
+	{ "/checkout", M_POST, page_checkout_post },
+	{ "/orders/{name}", M_GET, page_order },
+	{ "/orders/{name}", M_POST, page_order_post },
+	{ "/buy/{name}", M_GET, page_confirm },
+	{ "/buy/{name}", M_POST, page_confirm_post },
 	{ "/static/{name}", M_GET, file_static },
 	{ "/media/{name}", M_GET, file_media },
 	{ "/robots.txt", M_GET, page_robots },
@@ -131,6 +140,10 @@ static const struct {
 	{ "too_many_tries", 429 },
 	{ "unauthorized", 401 },
 	{ "unsupported_media_type", 415 },
+	{ "cart_full", 409 },
+	{ "out_of_stock", 409 },
+	{ "payment_in_progress", 409 },
+	{ "wrong_state", 409 },
 	{ "variant_required", 422 },
 	{ "version_conflict", 412 },
 };
@@ -202,8 +215,23 @@ error_body(struct app *app, const struct request *rq, struct response *rs,
 	strbuf_release(&sb);
 }
 
-/* "Not found" is public and the same for everybody: the edge may keep it for a
- * moment, so that a wrong link in a newsletter costs nothing. */
+/* Of things that everybody may see. */
+static bool
+is_public(const char *path)
+{
+	static const char *const fronts[] = { "/products/", "/flash-sale/",
+		"/api/products/", "/static/", "/media/", "/sitemap" };
+
+	for (size_t i = 0; i < sizeof fronts / sizeof *fronts; i++) {
+		if (strncmp(path, fronts[i], strlen(fronts[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* "Not found" is then the same for everybody: the edge may keep it for a
+ * moment, so that a wrong link in a newsletter costs nothing. Somebody else's
+ * order is not found either, and that is not the same for everybody. */
 static void
 answer_error(struct app *app, struct request *rq, struct response *rs,
     int status, const char *code, const char *words)
@@ -213,7 +241,8 @@ answer_error(struct app *app, struct request *rq, struct response *rs,
 	rs->encoding = NULL;
 	rs->vary_encoding = false;
 	rs->cache = NULL;
-	if (status == 404 && (rq->method == M_GET || rq->method == M_HEAD))
+	if (status == 404 && is_public(rq->path) &&
+	    (rq->method == M_GET || rq->method == M_HEAD))
 		rs->cache = "public, max-age=0, s-maxage=10";
 	if (status == 503)
 		rs->extra[rs->n_extra++] = "Retry-After: 2";

@@ -1,0 +1,147 @@
+/*
+ * An order's page: for its owner, for who holds its access token (?t=), for an
+ * admin; for anybody else there is no such page.
+ */
+#include <string.h>
+
+#include "base/arena.h"
+#include "base/form.h"
+#include "base/strbuf.h"
+#include "fcgi-app/app_int.h"
+#include "fcgi-app/buy.h"
+#include "fcgi-app/private.h"
+#include "fcgi-app/route.h"
+#include "shop/ids.h"
+#include "shop/order.h"
+
+struct view {
+	const char *id;
+	struct who who;
+	const char *access; /* a guest's token as sent; "" none */
+	struct order_who order_who;
+};
+
+static bool
+is_id(const char *s)
+{
+	return strlen(s) == EFFECT_ID_CHARS &&
+	       strspn(s, "0123456789abcdef") == EFFECT_ID_CHARS;
+}
+
+static bool
+is_access(const char *s)
+{
+	return strlen(s) == SECRET_CHARS &&
+	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+			 "0123456789-_") == SECRET_CHARS;
+}
+
+static enum rc
+begin(struct view *v, struct app *app, struct request *rq, const char *id,
+    struct response *rs, struct err *e)
+{
+	if (!is_id(id))
+		return err_set(e, RC_NONE, "order_not_found", "No such order");
+	*v = (struct view){ .id = id, .access = "" };
+	return buy_who(app, rq, rs, &v->who, e);
+}
+
+static void
+hold(struct view *v, const char *access)
+{
+	if (access != NULL && is_access(access))
+		v->access = access;
+	v->order_who = (struct order_who){
+		.customer_id = v->who.known ? v->who.session.customer_id : 0,
+		.access_token = v->access,
+		.admin = v->who.known && v->who.session.admin
+	};
+}
+
+static enum rc
+show(struct app *app, struct request *rq, const struct view *v,
+    const struct fields *sent, struct response *rs, int status, const char *say,
+    struct err *e)
+{
+	const struct page_form form =
+	    buy_form(app, rq, &v->who, false, sent, say);
+	struct strbuf sb;
+	struct span order;
+	enum rc rc =
+	    order_get(app->shop, v->id, &v->order_who, rq->arena, &order, e);
+
+	if (rc != RC_OK)
+		return rc;
+	strbuf_init(&sb, 8 << 10);
+	rc = page_order_render(app->pages, order, v->access, &form, &sb, e);
+	if (rc == RC_OK)
+		rc = buy_page(rq, rs, status, &sb);
+	strbuf_release(&sb);
+	return rc;
+}
+
+enum rc
+page_order(struct app *app, struct request *rq, const struct match *m,
+    struct response *rs, struct err *e)
+{
+	struct view v;
+	enum rc rc = begin(&v, app, rq, m->name, rs, e);
+
+	if (rc != RC_OK)
+		return rc;
+	hold(&v, fields_get(&rq->query, "t"));
+	/* Says nothing about the order: it is the same for any id. */
+	if (!v.who.known && *v.access == '\0')
+		return buy_login(rq, rs);
+	return show(app, rq, &v, NULL, rs, 200, NULL, e);
+}
+
+/* "<id>/cancel", "<id>/payment" */
+static bool
+split(struct request *rq, const char *name, const char **id, bool *pay)
+{
+	const char *slash = strchr(name, '/');
+
+	if (slash == NULL)
+		return false;
+	*id = arena_strndup(rq->arena, name, (size_t)(slash - name));
+	*pay = strcmp(slash, "/payment") == 0;
+	return *pay || strcmp(slash, "/cancel") == 0;
+}
+
+enum rc
+page_order_post(struct app *app, struct request *rq, const struct match *m,
+    struct response *rs, struct err *e)
+{
+	struct fields sent;
+	struct span json;
+	const char *id;
+	struct view v;
+	bool pay;
+	enum rc rc;
+
+	if (!split(rq, m->name, &id, &pay))
+		return err_set(e, RC_NONE, "not_found", "No such page");
+	if ((rc = begin(&v, app, rq, id, rs, e)) != RC_OK)
+		return rc;
+	rc = guard_form(app, rq, &v.who, &sent, e);
+	if (rc != RC_OK && strcmp(e->code, "stale_form") != 0)
+		return rc;
+	hold(&v, fields_get(&sent, "t"));
+	if (rc != RC_OK)
+		return show(app, rq, &v, &sent, rs, 403, "stale_form", e);
+	rc = pay ? order_pay(app->shop, v.id, &v.order_who,
+		       buy_token(app, &sent), rq->arena, &json, e)
+		 : order_cancel(
+		       app->shop, v.id, &v.order_who, rq->arena, &json, e);
+	if (rc == RC_REFUSED || rc == RC_INVALID)
+		return show(app, rq, &v, &sent, rs, route_status(rc, e->code),
+		    e->code, e);
+	if (rc == RC_RETRY)
+		return show(app, rq, &v, &sent, rs, 503, "busy", e);
+	if (rc != RC_OK)
+		return rc;
+	return private_see_other(rq, rs,
+	    arena_concat(rq->arena, "/orders/", v.id,
+		*v.access != '\0' ? "?t=" : "", v.access, NULL));
+}
