@@ -10,6 +10,7 @@
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/private.h"
 #include "shop/ids.h"
+#include "shop/payment.h"
 
 enum rc
 buy_who(struct app *app, struct request *rq, struct response *rs,
@@ -67,12 +68,14 @@ buy_person(struct request *rq, const struct who *who)
 			  : "guest";
 }
 
-const char *
-buy_token(struct app *app, const struct fields *sent)
+enum rc
+buy_token(struct app *app, const struct fields *sent, const char **token,
+    struct err *e)
 {
-	const char *token = fields_get(sent, "payment_token");
-
-	return token == NULL || !sandbox(app) ? "" : token;
+	*token = fields_get(sent, "payment_token");
+	if (*token == NULL || !sandbox(app))
+		*token = "";
+	return payment_token_check(*token, e);
 }
 
 enum rc

@@ -38,8 +38,10 @@ enum rc buy_key(const struct fields *sent, const char **key, struct err *e);
 /* "customer:42" or "guest", for id_of_effect(). In the arena. */
 const char *buy_person(struct request *rq, const struct who *who);
 
-/* The payment token that was chosen; "" where there is no choice. */
-const char *buy_token(struct app *app, const struct fields *sent);
+/* The payment token that was chosen; "" where there is no choice. RC_INVALID:
+ * nothing that our form offers. */
+enum rc buy_token(struct app *app, const struct fields *sent,
+    const char **token, struct err *e);
 
 /* A page, by what its render function gave. */
 enum rc buy_page(struct request *rq, struct response *rs, int status,

@@ -242,11 +242,13 @@ place(struct checkout *c, const json_t *cart, const json_t *address,
 		.email = fields_get(&c->sent, "email"),
 		.address = address,
 		.n = (int)n,
-		.lines = reqs,
-		.token = buy_token(c->app, &c->sent) };
+		.lines = reqs };
 	struct span json;
 	bool again;
+	enum rc rc = buy_token(c->app, &c->sent, &req.token, e);
 
+	if (rc != RC_OK)
+		return rc;
 	for (size_t i = 0; i < n; i++) {
 		const json_t *line = json_array_get(lines, i);
 

@@ -115,7 +115,7 @@ page_order_post(struct app *app, struct request *rq, const struct match *m,
 {
 	struct fields sent;
 	struct span json;
-	const char *id;
+	const char *id, *token;
 	struct view v;
 	bool pay;
 	enum rc rc;
@@ -130,10 +130,12 @@ page_order_post(struct app *app, struct request *rq, const struct match *m,
 	hold(&v, fields_get(&sent, "t"));
 	if (rc != RC_OK)
 		return show(app, rq, &v, &sent, rs, 403, "stale_form", e);
-	rc = pay ? order_pay(app->shop, v.id, &v.order_who,
-		       buy_token(app, &sent), rq->arena, &json, e)
-		 : order_cancel(
-		       app->shop, v.id, &v.order_who, rq->arena, &json, e);
+	if (!pay)
+		rc = order_cancel(
+		    app->shop, v.id, &v.order_who, rq->arena, &json, e);
+	else if ((rc = buy_token(app, &sent, &token, e)) == RC_OK)
+		rc = order_pay(
+		    app->shop, v.id, &v.order_who, token, rq->arena, &json, e);
 	if (rc == RC_REFUSED || rc == RC_INVALID)
 		return show(app, rq, &v, &sent, rs, route_status(rc, e->code),
 		    e->code, e);

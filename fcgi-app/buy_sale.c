@@ -98,13 +98,13 @@ buy(struct app *app, struct request *rq, const struct who *who,
 		.sale_id = wish->sale,
 		.product_id = wish->product,
 		.variant_id = wish->variant,
-		.token = buy_token(app, sent),
 		.deadline =
 		    deadline_in(conf_int(app->conf, "sale", "deadline")) };
 	const char *key;
 	enum rc rc;
 
-	if ((rc = buy_key(sent, &key, e)) != RC_OK)
+	if ((rc = buy_key(sent, &key, e)) != RC_OK ||
+	    (rc = buy_token(app, sent, &req.token, e)) != RC_OK)
 		return rc;
 	id_of_effect(buy_person(rq, who), "POST", rq->path, key, id);
 	wish_hash(rq, wish, req.token, hash);
