@@ -52,6 +52,7 @@ struct app {
 /* What a route found in the path. */
 struct match {
 	int64_t id;       /* {id} */
+	char order[33];   /* {order}: 32 hex digits */
 	const char *name; /* {name}: the rest of the path */
 };
 
@@ -64,6 +65,8 @@ typedef enum rc handler(struct app *app, struct request *rq,
 handler api_product_get, api_product_put, api_product_list, api_product_stock;
 /* api_event.c */
 handler api_event_post;
+/* api_order.c */
+handler api_order_post, api_order_get, api_order_payment, api_order_cancel;
 /* api_meta.c */
 handler api_healthz, api_readyz, api_metrics, api_openapi;
 /* pages.c */

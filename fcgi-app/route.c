@@ -14,7 +14,8 @@
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/page.h"
 
-/* {id}: a number from 1. {name}: the rest, at the end of a pattern. */
+/* {id}: a number from 1. {order}: 32 hex digits. {name}: the rest, at the end
+ * of a pattern. */
 static const struct route {
 	const char *pattern;
 	enum method method;
@@ -29,6 +30,10 @@ static const struct route {
 	{ "/api/products/{id}/stock", M_GET, api_product_stock },
 	{ "/api/events", M_POST, api_event_post },
 	{ "/api/flash-sale/purchase", M_POST, api_purchase_post },
+	{ "/api/orders", M_POST, api_order_post },
+	{ "/api/orders/{order}", M_GET, api_order_get },
+	{ "/api/orders/{order}/payment", M_POST, api_order_payment },
+	{ "/api/orders/{order}/cancel", M_POST, api_order_cancel },
 	{ "/flash-sale/{id}", M_GET, page_sale },
 	{ "/cart", M_GET, page_cart },
 	{ "/cart", M_POST, page_cart_post },
@@ -65,6 +70,17 @@ match_id(const char *path, int64_t *id)
 	return n;
 }
 
+/* Lower case, as they are given out: one address each. */
+static size_t
+match_order(const char *path, char order[33])
+{
+	if (strspn(path, "0123456789abcdef") != 32)
+		return 0;
+	memcpy(order, path, 32);
+	order[32] = '\0';
+	return 32;
+}
+
 bool
 route_match(const char *pattern, const char *path, struct match *m)
 {
@@ -76,11 +92,13 @@ route_match(const char *pattern, const char *path, struct match *m)
 			m->name = path;
 			return *path != '\0';
 		} else {
-			size_t n = match_id(path, &m->id);
+			bool order = strncmp(pattern, "{order}", 7) == 0;
+			size_t n = order ? match_order(path, m->order)
+					 : match_id(path, &m->id);
 
 			if (n == 0)
 				return false;
-			pattern += 4; /* {id} */
+			pattern += order ? 7 : 4; /* {id} */
 			path += n;
 		}
 	}
@@ -126,26 +144,26 @@ static const struct {
 	int status;
 } statuses[] = {
 	{ "bad_credentials", 401 },
+	{ "body_too_large", 413 },
+	{ "cart_full", 409 },
 	{ "cross_origin", 403 },
 	{ "email_taken", 409 },
 	{ "forbidden", 403 },
 	{ "idempotency_mismatch", 422 },
-	{ "body_too_large", 413 },
 	{ "invalid_field", 422 },
 	{ "invalid_json", 400 },
 	{ "method_not_allowed", 405 },
 	{ "no_customer", 401 },
+	{ "out_of_stock", 409 },
+	{ "payment_in_progress", 409 },
 	{ "sku_taken", 409 },
 	{ "stale_form", 403 },
 	{ "too_many_tries", 429 },
 	{ "unauthorized", 401 },
 	{ "unsupported_media_type", 415 },
-	{ "cart_full", 409 },
-	{ "out_of_stock", 409 },
-	{ "payment_in_progress", 409 },
-	{ "wrong_state", 409 },
 	{ "variant_required", 422 },
 	{ "version_conflict", 412 },
+	{ "wrong_state", 409 },
 };
 
 int
