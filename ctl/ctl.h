@@ -115,5 +115,6 @@ extern const struct ctl_cmd import_cmds[];
 extern const struct ctl_cmd migrate_cmds[];
 extern const struct ctl_cmd sale_cmds[];
 extern const struct ctl_cmd token_cmds[];
+extern const struct ctl_cmd user_cmds[];
 
 #endif

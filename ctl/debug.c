@@ -8,11 +8,13 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "shop/account.h"
 #include "shop/catalog.h"
 #include "shop/event.h"
 #include "shop/notice.h"
 #include "shop/purchase.h"
 #include "shop/sale.h"
+#include "shop/session.h"
 #include "shop/token.h"
 #include "store/invalidation.h"
 #include "store/outbox.h"
@@ -26,7 +28,9 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 		catalog_update_statements, sale_statements, token_statements,
 		invalidation_statements, invalidation_log_statements,
 		outbox_statements, queue_statements, event_statements,
-		notice_statements, purchase_statements };
+		notice_statements, purchase_statements,
+		account_statements, account_reset_statements,
+		session_statements };
 	json_t *all = json_array();
 
 	(void)args;

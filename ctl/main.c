@@ -27,6 +27,7 @@ const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	import_cmds,
 	token_cmds,
+	user_cmds,
 	sale_cmds,
 	cache_cmds,
 	doctor_cmds,

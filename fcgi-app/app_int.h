@@ -67,6 +67,15 @@ handler api_product_get, api_product_put, api_product_list, api_product_stock;
 handler api_event_post;
 /* api_order.c */
 handler api_order_post, api_order_get, api_order_payment, api_order_cancel;
+/* api_account.c */
+handler api_register, api_login, api_logout, api_password_forgot,
+    api_password_reset, api_account, api_sessions, api_session_end,
+    api_sessions_end;
+/* account_pages.c */
+handler page_login, page_login_post, page_register, page_register_post,
+    page_logout_post, page_forgot, page_forgot_post, page_reset,
+    page_reset_post, page_account, page_session_end_post,
+    page_sessions_end_post, page_password_post;
 /* api_meta.c */
 handler api_healthz, api_readyz, api_metrics, api_openapi;
 /* pages.c */

@@ -98,6 +98,14 @@ enum rc page_sale_render(const struct page_ctx *ctx, struct span sale,
 enum rc page_private_render(const struct page_ctx *ctx, const char *name,
     struct json_t *view, struct strbuf *out, struct err *e);
 
+/*
+ * GET /account. orders: as order_list gives it. sessions: array of {"public_id",
+ * "seenAt","userAgent","address","current"}: taken. Adds both to view, as they
+ * are shown.
+ */
+enum rc page_account_view(const struct page_ctx *ctx, struct span orders,
+    struct json_t *sessions, struct json_t *view, struct err *e);
+
 /* A text of text.LANG.json, or NULL. */
 const char *page_text(const struct page_ctx *ctx, const char *key);
 

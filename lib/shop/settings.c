@@ -177,6 +177,16 @@ const struct conf_row settings_rows[] = {
 	{ "session", "absolute", CONF_S, "90d", 60, 3650 * DAY_S, NULL, NULL,
 	    false, "And any session after that." },
 
+	{ "account", "tries", CONF_INT, "10", 1, 1000, NULL, NULL, false,
+	    "How often a wrong password may be tried for one account from one "
+	    "network (an IPv4 address, an IPv6 /64) within the window." },
+	{ "account", "network_tries", CONF_INT, "100", 1, 1000000, NULL, NULL,
+	    false,
+	    "And from one network for all accounts; registering and forgotten "
+	    "passwords are counted likewise, each for itself." },
+	{ "account", "window", CONF_S, "15m", 1, DAY_S, NULL, NULL, false,
+	    "Tries come back one after another, all of them within that." },
+
 	{ "order", "expires", CONF_S, "15m", 5, 30 * DAY_S, NULL, NULL, false,
 	    "An order that is not paid by then is cancelled and its units go "
 	    "back. Each attempt to pay prolongs it by up to that, at most "

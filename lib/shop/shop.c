@@ -7,6 +7,7 @@
 #include "base/xmalloc.h"
 #include "shop/purchase.h"
 #include "shop/session.h"
+#include "shop/throttle.h"
 #include "store/edge.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -130,6 +131,7 @@ shop_open(const struct conf *conf, const char *name, struct doing *doing,
 	});
 	shop->edge = edge_new(conf_str(conf, "edge", "nginx_cache"));
 	shop->sessions = sessions_new(conf);
+	shop->throttle = throttle_new();
 	kinds_init(shop);
 	*out = shop;
 	return RC_OK;
@@ -143,6 +145,7 @@ shop_close(struct shop *shop)
 {
 	if (shop == NULL)
 		return;
+	throttle_free(shop->throttle);
 	sessions_free(shop->sessions);
 	sold_out_free(shop->sold_out);
 	edge_free(shop->edge);

@@ -18,6 +18,7 @@ struct pg;
 struct redis;
 struct sessions;
 struct sold_out;
+struct throttle;
 
 /* The TTL table: what is cached, by kind of data. */
 enum shop_kind {
@@ -51,6 +52,7 @@ struct shop {
 	struct cache *cache;
 	struct edge *edge;
 	struct sessions *sessions; /* session.h */
+	struct throttle *throttle; /* throttle.h */
 	const char *currency;
 	struct cache_kind kind[SK_KINDS];
 };
