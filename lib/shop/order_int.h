@@ -18,7 +18,7 @@ struct shop;
 
 /* When SQL tells a time: RFC 3339, whole seconds, UTC. */
 #define ORDER_UTC(column)                                                      \
-	"to_char(" column " AT TIME ZONE 'UTC',"                               \
+	"to_char((" column ") AT TIME ZONE 'UTC',"                             \
 	" 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 /* An order's JSON with its members in the one order they are shown in; what
