@@ -1,12 +1,14 @@
-/* soukctl sale: plan flash sales, and see how they stand. */
+/* soukctl sale: plan flash sales, run them, and see how they stand. */
 #include "ctl/ctl.h"
 
 #include <jansson.h>
 #include <stdio.h>
 
+#include "base/arena.h"
 #include "base/clock.h"
 #include "base/span.h"
 #include "shop/sale.h"
+#include "shop/sale_run.h"
 
 static enum rc
 item_args(const struct ctl_args *args, struct sale_item_req *req, struct err *e)
@@ -171,6 +173,101 @@ list_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	return RC_OK;
 }
 
+static enum rc
+open_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	struct shop *shop;
+	int64_t id;
+	enum rc rc;
+
+	if ((rc = ctl_operand_int(args, 0, "SALE", &id, e)) != RC_OK ||
+	    (rc = ctl_shop(ctl, &shop, e)) != RC_OK ||
+	    (rc = sale_open(shop, id, ctl->arena, e)) != RC_OK)
+		return rc;
+	ctl_say(ctl, "sale %lld is open", (long long)id);
+	return RC_OK;
+}
+
+static enum rc
+close_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	struct shop *shop;
+	int64_t id;
+	enum rc rc;
+
+	if ((rc = ctl_operand_int(args, 0, "SALE", &id, e)) != RC_OK ||
+	    (rc = ctl_shop(ctl, &shop, e)) != RC_OK ||
+	    (rc = sale_close(shop, id, ctl->arena, e)) != RC_OK)
+		return rc;
+	ctl_say(ctl, "sale %lld is closed for good", (long long)id);
+	return RC_OK;
+}
+
+/* A difference: a line, or a string in the list. */
+static void
+difference_print(void *arg, const char *words)
+{
+	json_t *list = arg;
+
+	if (list != NULL)
+		(void)json_array_append_new(list, json_string(words));
+	else
+		(void)puts(words);
+	(void)fflush(stdout);
+}
+
+/*
+ * What cannot be looked at is 111 whatever the reason, so that 1 always means
+ * that there are differences; but no such sale is the caller's mistake.
+ */
+static enum rc
+look_run(
+    struct ctl *ctl, const struct ctl_args *args, bool repair, struct err *e)
+{
+	json_t *list = ctl->json ? json_array() : NULL;
+	struct shop *shop;
+	int64_t id = 0;
+	int n = 0;
+	enum rc rc = RC_OK;
+
+	if (args->n > 0)
+		rc = ctl_operand_int(args, 0, "SALE", &id, e);
+	if (rc == RC_OK)
+		rc = ctl_shop(ctl, &shop, e);
+	if (rc == RC_OK) {
+		rc = sale_check(shop, id, repair, difference_print, list, &n,
+		    ctl->arena, e);
+		if (rc != RC_OK && rc != RC_NONE)
+			rc = err_set(e, RC_RETRY, "cannot_look",
+			    "could not look: %.300s",
+			    arena_strdup(ctl->arena, e->msg));
+	}
+	if (rc == RC_OK && list != NULL)
+		ctl_print_json(json_incref(list));
+	json_decref(list);
+	if (rc != RC_OK)
+		return rc;
+	if (n == 0) {
+		ctl_say(
+		    ctl, repair ? "nothing is left to mend" : "no differences");
+		return RC_OK;
+	}
+	return err_set(e, RC_REFUSED, "differences", "%d %s", n,
+	    repair ? "could not be mended" : "differences");
+}
+
+static enum rc
+check_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	return look_run(ctl, args, false, e);
+}
+
+static enum rc
+repair_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	return look_run(ctl, args, true, e);
+}
+
 #define ITEM_OPTS                                                              \
 	{ "product", "ID", "what is sold: the number in its page's address" }, \
 	    { "variant", "ID",                                                 \
@@ -209,6 +306,31 @@ const struct ctl_cmd sale_cmds[] = {
 	    .help = "put one more variant into a sale",
 	    .opts = add_opts,
 	    .run = add_run },
+	{ .name = "sale open",
+	    .operands = "SALE",
+	    .min = 1,
+	    .max = 1,
+	    .help = "open it: takes the allotments out of the stock",
+	    .run = open_run },
+	{ .name = "sale close",
+	    .operands = "SALE",
+	    .min = 1,
+	    .max = 1,
+	    .help = "end it for good; what is unsold goes back to the stock",
+	    .run = close_run },
+	{ .name = "sale check",
+	    .operands = "[SALE]",
+	    .min = 0,
+	    .max = 1,
+	    .help = "a line for each difference between orders, counter and "
+		    "tasks; exit 1: some, 111: could not look",
+	    .run = check_run },
+	{ .name = "sale repair",
+	    .operands = "[SALE]",
+	    .min = 0,
+	    .max = 1,
+	    .help = "mend what check finds; exit 1: some needs a person",
+	    .run = repair_run },
 	{ .name = "sale status",
 	    .operands = "SALE",
 	    .min = 1,

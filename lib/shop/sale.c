@@ -13,6 +13,8 @@
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "shop/catalog_int.h"
+#include "shop/counter.h"
+#include "shop/sale_int.h"
 #include "shop/shop.h"
 #include "store/invalidation.h"
 #include "store/pg.h"
@@ -391,7 +393,7 @@ static const struct pg_stmt sale_record = { "sale_record",
 static const struct pg_stmt sale_items = { "sale_items",
 	"SELECT i.product_id, i.variant_id, i.allotment, i.state, i.epoch,"
 	" (SELECT count(*) FROM sale_unit u"
-	"  WHERE u.item_id = i.id AND u.order_id IS NOT NULL)"
+	"  WHERE u.item_id = i.id AND u.order_id IS NOT NULL), i.id"
 	" FROM sale s LEFT JOIN sale_item i ON i.sale_id = s.id"
 	" WHERE s.id = $1 ORDER BY i.position, i.id",
 	1 };
@@ -462,7 +464,50 @@ sale_get(struct shop *shop, int64_t id, struct arena *arena,
 	return rc == RC_NONE ? no_sale(e) : rc;
 }
 
-/* No counter is armed before a sale is opened: left is null, nothing held. */
+/* Holds without a live order on their unit: number by number. */
+static enum rc
+held_count(struct shop *shop, const struct sale_item *item, int64_t *held,
+    struct err *e)
+{
+	struct arena *arena = arena_new();
+	struct sale_page page = { .to = 0 };
+	enum rc rc;
+
+	*held = 0;
+	do {
+		arena_reset(arena);
+		rc = sale_compare(shop, item, page.to + 1, arena, &page, e);
+		for (int i = 0; rc == RC_OK && i < page.n; i++)
+			*held += page.finding[i].wrong == SW_NO_ORDER;
+	} while (rc == RC_OK && !page.last);
+	arena_free(arena);
+	return rc;
+}
+
+/* Without Redis, or while it is not armed, there is no counter to show. */
+static json_t *
+status_item(struct shop *shop, const struct sale_item *it, int64_t sold,
+    struct arena *arena)
+{
+	struct counter_state state = { .armed = false };
+	int64_t held = 0;
+	struct err later;
+	bool armed;
+
+	if (it->state == SI_OPEN)
+		(void)!counter_state(
+		    shop->sale_redis, sale_item_ref(it), arena, &state, &later);
+	armed = state.armed && state.epoch == it->epoch;
+	if (armed && held_count(shop, it, &held, &later) != RC_OK)
+		armed = false;
+	return json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:I, s:b}",
+	    "productId", (json_int_t)it->product_id, "variantId",
+	    (json_int_t)it->variant_id, "allotment", (json_int_t)it->allotment,
+	    "left", armed ? json_integer(state.left) : json_null(), "held",
+	    (json_int_t)held, "sold", (json_int_t)sold, "epoch",
+	    (json_int_t)it->epoch, "armed", (int)armed);
+}
+
 enum rc
 sale_status(struct shop *shop, int64_t id, struct arena *arena,
     struct span *json, struct err *e)
@@ -482,19 +527,25 @@ sale_status(struct shop *shop, int64_t id, struct arena *arena,
 	items = json_array();
 	for (int i = 0; i < rows.n; i++) {
 		const char *state = pg_str(&rows, i, 3);
+		struct sale_item it = {
+			.id = pg_int(&rows, i, 6),
+			.sale_id = id,
+			.product_id = pg_int(&rows, i, 0),
+			.variant_id = pg_int(&rows, i, 1),
+			.allotment = (int)pg_int(&rows, i, 2),
+			.epoch = pg_int(&rows, i, 4),
+		};
 
 		if (pg_cell(&rows, i, 0).p == NULL)
 			continue; /* a sale without items */
-		draft += strcmp(state, "draft") == 0;
-		open += strcmp(state, "open") == 0;
-		closed += strcmp(state, "closed") == 0;
-		(void)json_array_append_new(items,
-		    json_pack("{s:I, s:I, s:I, s:n, s:i, s:I, s:I, s:b}",
-			"productId", (json_int_t)pg_int(&rows, i, 0),
-			"variantId", (json_int_t)pg_int(&rows, i, 1),
-			"allotment", (json_int_t)pg_int(&rows, i, 2), "left",
-			"held", 0, "sold", (json_int_t)pg_int(&rows, i, 5),
-			"epoch", (json_int_t)pg_int(&rows, i, 4), "armed", 0));
+		it.state = strcmp(state, "open") == 0     ? SI_OPEN
+			   : strcmp(state, "closed") == 0 ? SI_CLOSED
+							  : SI_DRAFT;
+		draft += it.state == SI_DRAFT;
+		open += it.state == SI_OPEN;
+		closed += it.state == SI_CLOSED;
+		(void)json_array_append_new(
+		    items, status_item(shop, &it, pg_int(&rows, i, 5), arena));
 	}
 	*json = catalog_dump(
 	    json_pack("{s:I, s:s, s:o}", "saleId", (json_int_t)id, "state",

@@ -1,0 +1,11 @@
+#!/usr/bin/env bash
+# A sale while it runs, with PostgreSQL and Redis: opening, closing,
+# reconciling, checking, mending. A purchase lives 100 ms at most here.
+test=${top_builddir:-.}/tests/shop/test_sale_run
+[ -x "$test" ] || { echo "built without unit tests"; exit 77; }
+command -v redis-server >/dev/null || { echo "no redis-server"; exit 77; }
+src=$(cd "$(dirname "$0")/../.." && pwd)
+export SOUK_CONF='' SOUK_SALE_DEADLINE=100ms SOUK_POSTGRES_MIGRATIONS="$src/sql"
+exec bash "$src/tests/it/with.sh" pg redis -- bash -c '
+	"$top_builddir/ctl/soukctl" --quiet migrate >/dev/null &&
+	exec "$top_builddir/tests/shop/test_sale_run"'
