@@ -23,6 +23,7 @@ rooms lib/base base
 rooms lib/store base store
 rooms lib/shop base store shop
 rooms fcgi-app base store shop fcgi-app
+rooms workers base store shop workers
 rooms ctl base store shop ctl
 
 # foreign HEADER FOLDER...: a library that only these folders may name
@@ -35,7 +36,7 @@ foreign() {
 			case $f in "$d"/*) ok=1 ;; esac
 		done
 		[ -n "$ok" ] || wrong "$f: only $* may name $header"
-	done < <(grep -rlE "#[[:space:]]*include <$header" lib fcgi-app ctl \
+	done < <(grep -rlE "#[[:space:]]*include <$header" lib fcgi-app workers ctl \
 		--include='*.[ch]')
 }
 foreign libpq-fe.h lib/store
@@ -60,11 +61,11 @@ done
 while IFS= read -r line; do
 	wrong "$line"
 done < <(grep -rnE '[^a-z_](strcpy|strcat|sprintf|strtok|gets|alloca)\(' \
-	lib fcgi-app ctl --include='*.[ch]')
+	lib fcgi-app workers ctl --include='*.[ch]')
 while IFS= read -r line; do
 	wrong "$line: use xmalloc"
 done < <(grep -rnE '[^a-z_](malloc|calloc|realloc|strdup|strndup)\(' lib \
-	fcgi-app ctl --include='*.c' | grep -v '^lib/base/xmalloc\.c')
+	fcgi-app workers ctl --include='*.c' | grep -v '^lib/base/xmalloc\.c')
 
 [ $bad = 0 ] || exit 1
 echo "every include points downward"

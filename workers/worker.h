@@ -22,6 +22,7 @@ struct conf;
 struct mail;
 struct notices;
 struct pay;
+struct reconciler;
 struct shop;
 
 /* What one process holds; made after fork() or exec. */
@@ -32,6 +33,7 @@ struct work {
 	struct pay *pay;         /* payment; else NULL */
 	struct mail *mail;       /* email; else NULL */
 	struct notices *notices; /* email; else NULL */
+	struct reconciler *reconciler; /* reconcile; else NULL */
 };
 
 /* A task's function; its effect is one transaction with task_finish(). */
@@ -52,27 +54,44 @@ struct clock_row {
 	const char *name; /* "expire_orders"; NULL ends a table */
 	int every_ms;
 	clock_run *run;
-	bool leader; /* one process of all hosts does it, chosen by an advisory
-	                lock in a transaction */
+	bool leader; /* one process of all hosts has the turn (store/turn.h);
+	                nothing is held while it works, so that what it does
+	                must be safe to be done twice */
 };
 
 /* A worker: one row of workers[] (worker_table.c). */
 struct worker_def {
 	const char *name;               /* "inventory": also its queue's */
 	enum rc (*open)(struct work *w, struct err *e); /* pay, mail; or NULL */
+	void (*close)(struct work *w);  /* also after a failed open; or NULL */
 	const struct task_row *tasks;   /* NULL: none */
 	batch_run *batch;               /* instead of tasks */
 	const struct clock_row *clocks; /* NULL: none */
-	int processes;                  /* by default */
 };
 extern const struct worker_def worker_defs[]; /* ends with name NULL */
+
+const struct worker_def *worker_def(const char *name); /* NULL: none */
+
+/* souk-worker NAME, until it is told to end, or has done [workers] max_tasks.
+ * The exit status. */
+int worker_run(const struct worker_def *def, const char *conf_path);
+
+/* souk-worker -t: can all of them be opened? */
+enum rc worker_check(const char *conf_path, struct err *e);
+
+/* [log] */
+void worker_log_setup(const struct conf *conf);
 
 /* w_inventory.c, w_payment.c, w_email.c, w_analytics.c, w_housekeeping.c */
 extern const struct task_row inventory_tasks[], payment_tasks[], email_tasks[],
     housekeeping_tasks[];
 extern const struct clock_row housekeeping_clocks[], reconcile_clocks[];
 enum rc payment_open(struct work *w, struct err *e);
+void payment_close(struct work *w);
 enum rc email_open(struct work *w, struct err *e);
+void email_close(struct work *w);
+enum rc reconcile_open(struct work *w, struct err *e);
+void reconcile_close(struct work *w);
 batch_run analytics_batch;
 
 #endif

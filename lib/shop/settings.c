@@ -232,12 +232,16 @@ const struct conf_row settings_rows[] = {
 	    "unless the worker says that it goes on." },
 	{ "workers", "max_lease", CONF_MS, "10m", 1000, 600 * MIN_MS, NULL,
 	    NULL, false, "A task may be held on to for at most that long." },
-	{ "workers", "max_receives", CONF_INT, "8", 1, 1000, NULL, NULL, false,
-	    "A task that failed so often goes to the dead letters." },
+	{ "workers", "max_receives", CONF_INT, "16", 1, 1000, NULL, NULL, false,
+	    "A task that failed so often goes to the dead letters. With the "
+	    "defaults that takes the better part of an hour, so that a mail "
+	    "server may be away for that long." },
 	{ "workers", "backoff", CONF_MS, "1s", 10, 10 * MIN_MS, NULL, NULL,
 	    false,
-	    "A failed task waits up to this, doubled at every failure, at "
-	    "most 15 minutes; a random part of it (full jitter)." },
+	    "A failed task waits up to this, doubled at every failure; a "
+	    "random part of it (full jitter)." },
+	{ "workers", "max_backoff", CONF_MS, "15m", 10, 24 * 60 * MIN_MS, NULL,
+	    NULL, false, "But at most that." },
 	{ "workers", "drain", CONF_MS, "30s", 0, 60 * MIN_MS, NULL, NULL, false,
 	    "How long a stop waits for tasks under way." },
 	{ "workers", "max_tasks", CONF_INT, "100000", 0, 1000000000, NULL, NULL,

@@ -35,9 +35,9 @@ static const struct task_type types[] = {
 };
 
 /* A bit each in outbox_waker.noted. */
-static const char *const queues[] = { "inventory", "payment", "email", "image",
-	"analytics", "housekeeping" };
-enum { QUEUES = sizeof queues / sizeof queues[0], WAKE_MS = 50 };
+const char *const task_queues[] = { "inventory", "payment", "email", "image",
+	"analytics", "housekeeping", NULL };
+enum { QUEUES = sizeof task_queues / sizeof task_queues[0] - 1, WAKE_MS = 50 };
 
 static const struct pg_stmt outbox_insert = { "outbox_insert",
 	"INSERT INTO outbox (task_id, queue, type, priority, data, visible_at)"
@@ -61,6 +61,15 @@ static const struct pg_stmt outbox_delete = { "outbox_delete",
 static const struct pg_stmt task_finished = { "task_finished",
 	"INSERT INTO finished_task (task_id) VALUES ($1)"
 	" ON CONFLICT DO NOTHING",
+	1 };
+
+static const struct pg_stmt finished_purge = { "finished_task_purge",
+	"DELETE FROM finished_task WHERE task_id = ANY(ARRAY("
+	"SELECT task_id FROM finished_task f"
+	" WHERE finished_at < now() - interval '14 days'"
+	" AND NOT EXISTS (SELECT FROM outbox o WHERE o.task_id = f.task_id)"
+	" AND NOT EXISTS (SELECT FROM dead_task d WHERE d.task_id = f.task_id)"
+	" ORDER BY finished_at LIMIT $1))",
 	1 };
 
 const struct pg_stmt *const outbox_statements[] = { &outbox_due, &outbox_delete,
@@ -165,11 +174,26 @@ task_finish(struct pg *pg, const char *id, struct arena *arena, struct err *e)
 	return rc;
 }
 
+enum rc
+finished_task_purge(
+    struct pg *pg, int max, struct arena *arena, int64_t *n, struct err *e)
+{
+	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	enum rc rc;
+
+	pg_arg_int(&args, max);
+	rc = pg_exec(pg, PG_PRIMARY, &finished_purge, &args, arena, &rows, e);
+	if (rc == RC_OK)
+		*n = rows.affected;
+	return rc;
+}
+
 void
 outbox_note(struct outbox_waker *waker, const char *queue)
 {
 	for (unsigned i = 0; i < QUEUES; i++) {
-		if (strcmp(queues[i], queue) == 0) {
+		if (strcmp(task_queues[i], queue) == 0) {
 			waker->noted |= 1U << i;
 			return;
 		}
@@ -194,7 +218,7 @@ outbox_wake(
 	for (unsigned i = 0; i < QUEUES; i++) {
 		if ((waker->noted & 1U << i) != 0)
 			len += (size_t)snprintf(names + len, sizeof names - len,
-			    "%s%s", len > 0 ? " " : "", queues[i]);
+			    "%s%s", len > 0 ? " " : "", task_queues[i]);
 	}
 	waker->noted = 0;
 	waker->not_before = now + WAKE_MS;

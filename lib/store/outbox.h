@@ -30,6 +30,9 @@ struct task_type {
 };
 const struct task_type *task_type(const char *type); /* NULL: no such type */
 
+/* Every queue; ends with NULL. */
+extern const char *const task_queues[];
+
 /* 32 hex digits: SHA-256 of type, NUL, key; cut. */
 void task_id(const char *type, const char *key, char id[TASK_ID_CHARS + 1]);
 
@@ -59,6 +62,14 @@ enum rc outbox_drop(struct pg *pg, const char *type, const char *key,
  */
 enum rc task_finish(
     struct pg *pg, const char *id, struct arena *arena, struct err *e);
+
+/*
+ * Housekeeping: at most max records of finished tasks older than 14 days, which
+ * is longer than any queue redelivers; *n: how many. One whose task is still in
+ * the outbox or among the dead letters stays, however old: it may come again.
+ */
+enum rc finished_task_purge(struct pg *pg, int max, struct arena *arena,
+    int64_t *n, struct err *e);
 
 /*
  * Waking workers, coalesced: outbox_note() after a commit only sets a bit;
