@@ -294,7 +294,7 @@ write_outcome(struct shop *shop, const struct verdict *v, struct arena *arena,
 	case PAY_PENDING:
 		break;
 	}
-	assert(!"an outcome that decides nothing");
+	assert(false && "an outcome that decides nothing");
 	return RC_FAIL;
 }
 

@@ -198,7 +198,7 @@ outbox_note(struct outbox_waker *waker, const char *queue)
 			return;
 		}
 	}
-	assert(!"a queue that is none");
+	assert(false && "a queue that is none");
 }
 
 void
