@@ -85,8 +85,8 @@ handler page_home, page_products, page_product, page_sale, page_robots,
 handler api_purchase_post;
 /* buy_cart.c, buy_checkout.c, buy_order.c, buy_sale.c */
 handler page_cart, page_cart_add, page_cart_post, page_checkout,
-    page_checkout_post, page_order, page_order_post, page_confirm,
-    page_confirm_post;
+    page_checkout_post, page_order, page_order_cancel, page_order_payment,
+    page_confirm, page_confirm_post;
 /* files.c */
 handler file_static, file_media;
 

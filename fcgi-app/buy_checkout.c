@@ -295,7 +295,10 @@ try_to_place(struct checkout *c, const json_t *cart, struct err *e)
 
 	if (json_array_size(json_object_get(cart, "lines")) == 0 ||
 	    !json_is_true(json_object_get(cart, "ready")))
-		return private_see_other(c->rq, c->rs, "/cart");
+		/* Another click may have emptied it since the first look. */
+		return look_up(c, e) == RC_OK
+			   ? see_order(c)
+			   : private_see_other(c->rq, c->rs, "/cart");
 	if ((rc = address_check(c, &address, e)) != RC_OK)
 		return rc;
 	if (c->n > 0 || address == NULL)

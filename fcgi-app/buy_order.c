@@ -22,28 +22,11 @@ struct view {
 };
 
 static bool
-is_id(const char *s)
-{
-	return strlen(s) == EFFECT_ID_CHARS &&
-	       strspn(s, "0123456789abcdef") == EFFECT_ID_CHARS;
-}
-
-static bool
 is_access(const char *s)
 {
 	return strlen(s) == SECRET_CHARS &&
 	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 			 "0123456789-_") == SECRET_CHARS;
-}
-
-static enum rc
-begin(struct view *v, struct app *app, struct request *rq, const char *id,
-    struct response *rs, struct err *e)
-{
-	if (!is_id(id))
-		return err_set(e, RC_NONE, "order_not_found", "No such order");
-	*v = (struct view){ .id = id, .access = "" };
-	return buy_who(app, rq, rs, &v->who, e);
 }
 
 static void
@@ -84,8 +67,8 @@ enum rc
 page_order(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
-	struct view v;
-	enum rc rc = begin(&v, app, rq, m->name, rs, e);
+	struct view v = { .id = m->order, .access = "" };
+	enum rc rc = buy_who(app, rq, rs, &v.who, e);
 
 	if (rc != RC_OK)
 		return rc;
@@ -96,47 +79,27 @@ page_order(struct app *app, struct request *rq, const struct match *m,
 	return show(app, rq, &v, NULL, rs, 200, NULL, e);
 }
 
-/* "<id>/cancel", "<id>/payment" */
-static bool
-split(struct request *rq, const char *name, const char **id, bool *pay)
-{
-	const char *slash = strchr(name, '/');
+/* A change and what became of it: on to the page, or the page with a word. */
+typedef enum rc change(struct app *app, struct request *rq,
+    const struct view *v, const struct fields *sent, struct err *e);
 
-	if (slash == NULL)
-		return false;
-	*id = arena_strndup(rq->arena, name, (size_t)(slash - name));
-	*pay = strcmp(slash, "/payment") == 0;
-	return *pay || strcmp(slash, "/cancel") == 0;
-}
-
-enum rc
-page_order_post(struct app *app, struct request *rq, const struct match *m,
-    struct response *rs, struct err *e)
+static enum rc
+answer(struct app *app, struct request *rq, const struct match *m,
+    change *todo, struct response *rs, struct err *e)
 {
+	struct view v = { .id = m->order, .access = "" };
 	struct fields sent;
-	struct span json;
-	const char *id, *token;
-	struct view v;
-	bool pay;
-	enum rc rc;
+	enum rc rc = buy_who(app, rq, rs, &v.who, e);
 
-	if (!split(rq, m->name, &id, &pay))
-		return err_set(e, RC_NONE, "not_found", "No such page");
-	if ((rc = begin(&v, app, rq, id, rs, e)) != RC_OK)
+	if (rc != RC_OK)
 		return rc;
 	rc = guard_form(app, rq, &v.who, &sent, e);
-	if (rc != RC_OK && strcmp(e->code, "stale_form") != 0)
-		return rc;
 	hold(&v, fields_get(&sent, "t"));
-	if (rc != RC_OK)
-		return show(app, rq, &v, &sent, rs, 403, "stale_form", e);
-	if (!pay)
-		rc = order_cancel(
-		    app->shop, v.id, &v.order_who, rq->arena, &json, e);
-	else if ((rc = buy_token(app, &sent, &token, e)) == RC_OK)
-		rc = order_pay(
-		    app->shop, v.id, &v.order_who, token, rq->arena, &json, e);
-	if (rc == RC_REFUSED || rc == RC_INVALID)
+	if (rc == RC_OK)
+		rc = todo(app, rq, &v, &sent, e);
+	if (strcmp(e->code, "cross_origin") == 0)
+		return rc;
+	if (private_is_problem(rc))
 		return show(app, rq, &v, &sent, rs, route_status(rc, e->code),
 		    e->code, e);
 	if (rc == RC_RETRY)
@@ -146,4 +109,43 @@ page_order_post(struct app *app, struct request *rq, const struct match *m,
 	return private_see_other(rq, rs,
 	    arena_concat(rq->arena, "/orders/", v.id,
 		*v.access != '\0' ? "?t=" : "", v.access, NULL));
+}
+
+static enum rc
+cancel(struct app *app, struct request *rq, const struct view *v,
+    const struct fields *sent, struct err *e)
+{
+	struct span json;
+
+	(void)sent;
+	return order_cancel(
+	    app->shop, v->id, &v->order_who, rq->arena, &json, e);
+}
+
+static enum rc
+pay(struct app *app, struct request *rq, const struct view *v,
+    const struct fields *sent, struct err *e)
+{
+	struct span json;
+	const char *token;
+	enum rc rc = buy_token(app, sent, &token, e);
+
+	if (rc != RC_OK)
+		return rc;
+	return order_pay(
+	    app->shop, v->id, &v->order_who, token, rq->arena, &json, e);
+}
+
+enum rc
+page_order_cancel(struct app *app, struct request *rq, const struct match *m,
+    struct response *rs, struct err *e)
+{
+	return answer(app, rq, m, cancel, rs, e);
+}
+
+enum rc
+page_order_payment(struct app *app, struct request *rq, const struct match *m,
+    struct response *rs, struct err *e)
+{
+	return answer(app, rq, m, pay, rs, e);
 }

@@ -21,8 +21,29 @@ id=$(it_psql -c "SELECT id FROM product WHERE status = 'active'
 picture=$(it_psql -c "SELECT src FROM product_image WHERE src LIKE '/media/%'
 	LIMIT 1")
 
+# What is one person's stays his; forms and cookies get through.
+private_pages() {
+	local token variant
+	variant=$(it_psql -c "SELECT min(id) FROM variant
+		WHERE product_id = $id")
+	rm -f "$IT/jar"
+	it_eq "a private page" "$(it_status "/cart/add?product=$id" \
+		-c "$IT/jar") $(it_header Cache-Control)" '200 private, no-store'
+	token=$(sed -n 's/.*name="form_token" value="\([^"]*\)".*/\1/p' \
+		"$IT/body")
+	it_eq "its form" "$(it_status /cart -b "$IT/jar" -c "$IT/jar" -d \
+		"form_token=$token&product=$id&variant=$variant&quantity=1"
+		) $(it_header Location)" '303 /cart?say=added'
+	it_match "the cart is his" "$(it_get /cart -b "$IT/jar")" "q_$variant"
+	it_match "and nobody else's" "$(it_get /cart)" 'cart is empty'
+	it_eq "an order that is not there is not kept" "$(it_status \
+		/orders/0123456789abcdef0123456789abcdef?t="$(printf 'A%.0s' \
+		{1..43})") $(it_header Cache-Control)" '404 private, no-store'
+}
+
 # The same for both ways.
 shop_is_open() {
+	private_pages
 	local p css
 	for p in / /products '/products?q=a' "/products/$id" "/api/products/$id" \
 		/api/products /sitemap.xml /robots.txt; do

@@ -113,6 +113,42 @@ for p in "/products/$id" "/api/products/$id" /products; do
 	it_match "$p" "$(it_get $p)" 'Race 25'
 done
 
+it_note "private pages"
+me() { it_status "$@" -b "$IT/jar" -c "$IT/jar"; }
+hidden() {
+	sed -n 's/.*name="'"$1"'" value="\([^"]*\)".*/\1/p' "$IT/body" | head -n 1
+}
+for p in /cart "/cart/add?product=$id" /login; do
+	it_eq "$p" "$(me "$p") $(it_header Cache-Control)" \
+		'200 private, no-store'
+	it_eq "$p is not kept: the next visitor gets his own" \
+		"$(it_status "$p") $(it_header Set-Cookie | grep -c '^souk_cart=')" \
+		'200 1'
+	it_eq "it passes by" "$(it_header Cache-Status)" 'souk-edge; fwd=bypass'
+done
+me "/cart/add?product=$id" >/dev/null
+variant=$(it_psql -c "SELECT min(id) FROM variant WHERE product_id = $id")
+it_eq "a form gets there, its cookie too" "$(me /cart \
+	-d "form_token=$(hidden form_token)&product=$id&variant=$variant&quantity=1"
+	) $(it_header Location)" '303 /cart?say=added'
+it_match "and it shows" "$(me /cart >/dev/null; cat "$IT/body")" "q_$variant"
+it_match "to nobody else" "$(it_get /cart)" 'cart is empty'
+it_eq "a public page is the same for him, from the cache" "$(
+	it_get "/products/$id" >/dev/null; cp "$IT/body" "$IT/plain"
+	me "/products/$id" >/dev/null; it_header Cache-Status
+	cmp "$IT/body" "$IT/plain" && echo same)" "$hit
+same"
+it_eq "and gives no cookie" "$(it_header Set-Cookie)" ''
+it_eq "nor does a form sent to one reach the cache" \
+	"$(me "/products/$id" -d x=y) $(cache "/products/$id")" "405 $hit"
+order=0123456789abcdef0123456789abcdef
+secret=$(printf 'A%.0s' {1..43})
+it_eq "an order that is not there" "$(it_status "/orders/$order?t=$secret"
+	) $(it_header Cache-Control)" '404 private, no-store'
+logged() { grep -q "GET /orders/$order?\.\.\. HTTP" "$IT/nginx/access.log"; }
+it_ok "is in the log" it_wait_for 5 logged
+it_eq "what opens it is not" "$(grep -c "$secret" "$IT/nginx/access.log")" 0
+
 it_note "stale rather than nothing"
 it_get "/products/$id" >/dev/null
 it_stop fcgi

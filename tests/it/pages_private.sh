@@ -208,7 +208,10 @@ it_eq "it is" "$(it_psql -c 'SELECT status FROM orders')" cancelled
 it_match "the page says so" "$(say "$order" >/dev/null; body)" \
 	'This order was cancelled'
 it_eq "and asks no more" "$(grep -c data-watch "$IT/body")" 0
-it_eq "once more" "$(say /cart >/dev/null
-	post "/orders/$id/cancel" "t=$t")" 409
-it_eq "other ways of asking" "$(it_status "/orders/$id" -X DELETE)" 405
+it_eq "twice is the same" "$(say "/orders/$id/cancel" \
+	-d "form_token=$token&t=$t")" 303
+it_eq "paying it now is refused" "$(say "/orders/$id/payment" \
+	-d "form_token=$token&t=$t&payment_token=tok_ok")" 409
+it_match "in words" "$(body)" 'role="alert">That is no longer possible'
+it_eq "another method" "$(it_status "/orders/$id" -X DELETE)" 405
 it_summary
