@@ -113,6 +113,7 @@ extern const struct ctl_cmd doctor_cmds[];
 extern const struct ctl_cmd help_cmds[];
 extern const struct ctl_cmd import_cmds[];
 extern const struct ctl_cmd migrate_cmds[];
+extern const struct ctl_cmd queue_cmds[];
 extern const struct ctl_cmd sale_cmds[];
 extern const struct ctl_cmd token_cmds[];
 extern const struct ctl_cmd user_cmds[];

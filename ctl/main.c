@@ -29,6 +29,7 @@ const struct ctl_cmd *const ctl_groups[] = {
 	token_cmds,
 	user_cmds,
 	sale_cmds,
+	queue_cmds,
 	cache_cmds,
 	doctor_cmds,
 	conf_cmds,

@@ -612,8 +612,12 @@ worker_run(const struct worker_def *def, const char *conf_path)
 	static const int signals[] = { SIGTERM, SIGINT, SIGQUIT, SIGHUP };
 	struct worker *k = xcalloc(1, sizeof *k);
 	struct err e = ERR_INIT;
-	enum rc rc = settings_load(conf_path, &k->conf, NULL, &e);
+	char ident[32];
+	enum rc rc;
 
+	(void)snprintf(ident, sizeof ident, "souk-worker:%s", def->name);
+	log_init(ident);
+	rc = settings_load(conf_path, &k->conf, NULL, &e);
 	if (rc != RC_OK)
 		die(EXIT_PERSON, "%s", e.msg);
 	worker_log_setup(k->conf);
