@@ -5,7 +5,7 @@
 #
 #	top_builddir=BUILD srcdir=SOURCE bench/run.sh [SECTIONS]
 #
-# SECTIONS: some of edge api page even size (default: all). Everything runs in
+# SECTIONS: some of edge api page even size buy (default: all). Everything runs in
 # this one run, the two sides of a ratio in turn, for BENCH_ROUNDS (5) rounds of
 # BENCH_SECONDS (2) each; a row is the median of its rounds' ratios. All servers
 # are private (tests/it/lib.sh), on loopback.
@@ -16,7 +16,7 @@
 # addresses, same parameters handed on.
 . "$(dirname "${BASH_SOURCE[0]}")/../tests/it/lib.sh"
 
-SECTIONS=${*:-edge api page even size}
+SECTIONS=${*:-edge api page even size buy}
 ROUNDS=${BENCH_ROUNDS:-5}
 SECONDS_EACH=${BENCH_SECONDS:-2}
 CHILDREN=8 CONNS=64
@@ -26,7 +26,7 @@ declare -A PORT=() # server -> port
 MISSED=0
 
 it_need curl jq initdb redis-server nginx wrk
-for p in floor evenly; do
+for p in floor floor_purchase evenly; do
 	[ -x "$top_builddir/bench/$p" ] ||
 		it_bail "bench/$p is not built: make bench, or --enable-bench"
 done
@@ -104,6 +104,7 @@ bench_nginx() {
 	bench_server fixed "unix:$RUN/fixed.sock"
 	bench_server page "unix:$RUN/page.sock"
 	bench_server few "unix:$RUN/few/fcgi.sock"
+	bench_server purchase "unix:$RUN/purchase.sock"
 	bench_server many "unix:$RUN/many/fcgi.sock"
 	bench_static >"$IT/nginx/bench-static.conf"
 	sed -i "0,/# ---- all else/s||include $IT/nginx/bench-static.conf;\n    &|" \
@@ -166,23 +167,27 @@ cpu_all() {
 }
 
 # load NAME URL APP-PID [WRK-ARG...]: one round; adds a line
-# "req/s requests nginx app redis postgres" (CPU in ticks) to $RUN/m.NAME
+# "req/s requests nginx app redis postgres p99" (CPU in ticks, p99 in ms) to
+# $RUN/m.NAME. REFUSED=yes: answers other than 2xx are what is asked for.
 load() {
-	local name=$1 url=$2 pid=$3 before after out rate n bad
+	local name=$1 url=$2 pid=$3 before after out rate n bad p99
 	local -a b a
 	shift 3
 	before=$(cpu_all "$pid")
-	out=$(wrk -t2 -c$CONNS -d"${SECONDS_EACH}s" "$@" "$url" 2>&1) ||
+	out=$(wrk -t2 -c$CONNS -d"${SECONDS_EACH}s" --latency "$@" "$url" 2>&1) ||
 		it_bail "wrk: $out"
 	after=$(cpu_all "$pid")
 	rate=$(awk '/^Requests\/sec/ { print $2 }' <<<"$out")
 	n=$(awk '/requests in/ { print $1 }' <<<"$out")
-	bad=$(grep -E 'Non-2xx|Socket errors' <<<"$out")
+	bad=$(grep -E "${REFUSED:+no }Non-2xx|Socket errors" <<<"$out")
 	[ -z "$bad" ] || it_bail "$name: $url: $bad"
+	p99=$(awk '$1 == "99%" { v = $2 + 0
+		if ($2 ~ /us$/) v /= 1000; else if ($2 !~ /ms$/) v *= 1000
+		print v }' <<<"$out")
 	read -ra b <<<"$before"
 	read -ra a <<<"$after"
 	echo "$rate $n $((a[0] - b[0])) $((a[1] - b[1])) $((a[2] - b[2]))" \
-		"$((a[3] - b[3]))" >>"$RUN/m.$name"
+		"$((a[3] - b[3])) $p99" >>"$RUN/m.$name"
 }
 
 # median of one column of $RUN/m.NAME
@@ -193,9 +198,9 @@ median() {
 }
 
 # Ratios of two measurements, round by round: "median least most"
-ratios() {
-	paste -d' ' <(awk '{ print $1 }' "$RUN/m.$1") \
-		<(awk '{ print $1 }' "$RUN/m.$2") |
+ratios() { # A B [COLUMN]
+	paste -d' ' <(awk -v c="${3:-1}" '{ print $c }' "$RUN/m.$1") \
+		<(awk -v c="${3:-1}" '{ print $c }' "$RUN/m.$2") |
 		awk '$2 > 0 { print $1 / $2 }' | sort -g |
 		awk '{ v[NR] = $1 } END { m = int(NR / 2) + 1
 			print (NR % 2 ? v[m] : (v[m - 1] + v[m]) / 2),
@@ -224,6 +229,20 @@ row() {
 	printf '%-46s %8.0f %8.0f %6.2f  (%.2f-%.2f) %6s  %s\n' "$1" \
 		"$(median "$2" 1)" "$(median "$3" 1)" "$r" "$low" "$high" \
 		"$(by_cpu "$2" "$3")" "$verdict" >>"$T"
+}
+
+# p99_row TEXT A B [MOST]: the times under which 99 of 100 were answered, in ms
+p99_row() {
+	local r low high verdict=''
+	read -r r low high < <(ratios "$2" "$3" 7)
+	if [ -n "${4:-}" ]; then
+		verdict="ok   <= $4"
+		awk -v r="$r" -v t="$4" 'BEGIN { exit !(r > t) }' &&
+			verdict="MORE than $4" MISSED=$((MISSED + 1))
+	fi
+	printf '%-46s %8.1f %8.1f %6.2f  (%.2f-%.2f) %6s  %s\n' "$1" \
+		"$(median "$2" 7)" "$(median "$3" 7)" "$r" "$low" "$high" "" \
+		"$verdict" >>"$T"
 }
 
 # cost TEXT NAME: CPU time per request, in microseconds, all rounds together
@@ -358,6 +377,83 @@ measure_even() {
 		>"$RUN/even.fixed" || it_bail "evenly"
 }
 
+# ---- buying
+
+# buy_lua NAME PATH BODY: POSTs of many people, each with a session
+buy_lua() {
+	cat >"$RUN/$1.lua" <<-LUA
+		local cookies, n, threads = {}, 0, 0
+		for line in io.lines("$RUN/cookies") do
+		    cookies[#cookies + 1] = "souk_session=" .. line
+		end
+		function setup(thread)
+		    thread:set("first", threads * 997)
+		    threads = threads + 1
+		end
+		function init() n = first end
+		request = function()
+		    n = n % #cookies + 1
+		    return wrk.format("POST", "$2", { Cookie = cookies[n],
+			["Content-Type"] = "application/json" }, [[$3]])
+		end
+	LUA
+}
+
+# A sale with more than all of a run, one with a single unit, and an item whose
+# rows the floor writes; orders of the cart take from a fourth variant.
+buy_start() {
+	local v=() sale line
+	mapfile -t v < <(it_psql -F ' ' -c "SELECT p.id, min(v.id) FROM product p
+		JOIN variant v ON v.product_id = p.id WHERE p.status = 'active'
+		GROUP BY p.id HAVING count(*) = 1 ORDER BY p.id LIMIT 4")
+	it_psql -c "UPDATE variant SET stock = 3000000" >/dev/null
+	it_souk_env soukctl loadtest buyers 2000 >"$RUN/cookies" ||
+		it_bail "loadtest buyers"
+	for line in "0 2000000 1000" "1 1 1" "2 9000000 1"; do
+		set -- $line
+		read -r PRODUCT VARIANT <<<"${v[$1]}"
+		it_psql -c "UPDATE variant SET stock = 9500000 WHERE id = $VARIANT"
+		sale=$(it_souk_env soukctl sale create --product "$PRODUCT" \
+			--variant "$VARIANT" --allotment "$2" --limit "$3" \
+			--price 1000 --start now --end +1h) || it_bail "sale create"
+		BUY_BODY[$1]="{\"saleId\":$sale,\"productId\":$PRODUCT}"
+		[ "$1" = 2 ] || it_souk_env soukctl --quiet sale open "$sale" ||
+			it_bail "sale open"
+	done
+	FLOOR_ITEM=$(it_psql -c "SELECT id FROM sale_item WHERE sale_id = $sale")
+	read -r PRODUCT VARIANT <<<"${v[3]}"
+	it_psql -c VACUUM -c ANALYZE
+	buy_lua buy /api/flash-sale/purchase "${BUY_BODY[0]}"
+	buy_lua sold /api/flash-sale/purchase "${BUY_BODY[1]}"
+	buy_lua orders /api/orders "{\"items\":[{\"productId\":$PRODUCT,\"variantId\":$VARIANT,\"quantity\":1}]}"
+	curl -fsS -o /dev/null -H "Content-Type: application/json" \
+		-b "souk_session=$(head -n 1 "$RUN/cookies")" \
+		-d "${BUY_BODY[1]}" "$(url app /api/flash-sale/purchase)" ||
+		it_bail "the last unit"
+	it_spawn floor-purchase TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
+		"$top_builddir/bench/floor_purchase" -l "$RUN/purchase.sock" \
+		-c $CHILDREN -r "$IT/redis/sock" -d "$DATABASE_URL" -i "$FLOOR_ITEM"
+	it_wait_for 5 [ -S "$RUN/purchase.sock" ] || it_bail "no floor_purchase"
+	# Every child knows every session.
+	wrk -t2 -c$CONNS -d5s -s "$RUN/sold.lua" "$(url app /)" >/dev/null 2>&1
+}
+
+measure_buy() {
+	local i
+	declare -A BUY_BODY=()
+	buy_start
+	for ((i = 0; i < ROUNDS; i++)); do
+		load buy "$(url app /)" "${IT_PID[fcgi]}" -s "$RUN/buy.lua"
+		load floor-buy "$(url purchase /)" "${IT_PID[floor-purchase]}" \
+			-s "$RUN/buy.lua"
+		REFUSED=yes load sold "$(url app /)" "${IT_PID[fcgi]}" \
+			-s "$RUN/sold.lua"
+		load floor-sold "$(url fixed /)" "${IT_PID[floor-fixed]}" \
+			-s "$RUN/sold.lua"
+		load orders "$(url app /)" "${IT_PID[fcgi]}" -s "$RUN/orders.lua"
+	done
+}
+
 # ---- the table
 
 even_row() {
@@ -399,6 +495,16 @@ table() {
 		row "list page in the middle" next-many next-few 0.77
 		row "search for a word of 20 products" search-many search-few
 	fi
+	if wanted buy; then
+		say ""
+		printf '%-46s %8s %8s %6s  %-11s %6s\n' "buying, req/s" shop \
+			floor ratio "(rounds)" "by CPU" >>"$T"
+		row "purchase : EVALSHA and INSERT" buy floor-buy 0.8
+		p99_row "  its p99, ms" buy floor-buy 1.5
+		row "sold out : libfcgi, 200 bytes" sold floor-sold 0.85
+		row "POST /api/orders : EVALSHA and INSERT" orders floor-buy
+		p99_row "  its p99, ms" orders floor-buy
+	fi
 	say ""
 	printf '%-46s %8s %8s %8s %8s %8s\n' "CPU, microseconds a request" \
 		nginx app redis postgres sum >>"$T"
@@ -419,6 +525,13 @@ table() {
 	if wanted size; then
 		cost "product page, nothing cached, $MANY" product-many
 		cost "list page, nothing cached, $MANY" list-many
+	fi
+	if wanted buy; then
+		cost "purchase" buy
+		cost "EVALSHA and INSERT" floor-buy
+		cost "sold out" sold
+		cost "libfcgi, 200 bytes, POST" floor-sold
+		cost "POST /api/orders" orders
 	fi
 	if wanted even; then
 		say ""
@@ -445,7 +558,7 @@ bench_fcgi bare souk cache.pages=no
 subject
 bench_floor fixed -t application/json
 bench_floor page -t "text/html; charset=utf-8" -f "$RUN/page.identity"
-for s in edge api page even size; do
+for s in edge api page even size buy; do
 	! wanted $s || measure_$s
 done
 table
