@@ -422,7 +422,7 @@ buy_start() {
 	done
 	FLOOR_ITEM=$(it_psql -c "SELECT id FROM sale_item WHERE sale_id = $sale")
 	read -r PRODUCT VARIANT <<<"${v[3]}"
-	it_psql -c VACUUM -c ANALYZE
+	it_psql -U postgres -c "VACUUM ANALYZE"
 	buy_lua buy /api/flash-sale/purchase "${BUY_BODY[0]}"
 	buy_lua sold /api/flash-sale/purchase "${BUY_BODY[1]}"
 	buy_lua orders /api/orders "{\"items\":[{\"productId\":$PRODUCT,\"variantId\":$VARIANT,\"quantity\":1}]}"
