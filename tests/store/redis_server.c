@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,10 +46,14 @@ run(const struct redis_server *server)
 	(void)dup2(null, STDIN_FILENO);
 	(void)snprintf(sock, sizeof sock, "%s/s", server->dir);
 	(void)snprintf(log, sizeof log, "%s/log", server->dir);
-	(void)execlp("redis-server", "redis-server", "--port", "0",
-	    "--unixsocket", sock, "--dir", server->dir, "--save", "",
-	    "--appendonly", "no", "--logfile", log, "--daemonize", "no",
-	    (char *)NULL);
+	const char *argv[32] = { "redis-server", "--port", "0", "--unixsocket",
+		sock, "--dir", server->dir, "--save", "", "--appendonly", "no",
+		"--logfile", log, "--daemonize", "no" };
+	int n = 15;
+
+	for (int i = 0; server->args[i] != NULL; i++)
+		argv[n++] = server->args[i];
+	(void)execvp(argv[0], (char *const *)(uintptr_t)argv);
 	_exit(127);
 }
 

@@ -10,13 +10,16 @@
 
 struct redis_server {
 	char dir[64];
-	char url[96]; /* unix:///... */
-	pid_t pid;    /* 0: not running */
+	char url[96];         /* unix:///... */
+	pid_t pid;            /* 0: not running */
+	const char *args[10]; /* more of them, as on its command line; the last
+				 is NULL; set before the start */
 };
 
 bool redis_server_installed(void);
 
-/* Starts it and waits until it answers. Keeps nothing on disk. */
+/* Starts it and waits until it answers. Keeps nothing on disk unless told to.
+ */
 void redis_server_start(struct redis_server *server);
 void redis_server_kill(struct redis_server *server);  /* SIGKILL, reaped */
 void redis_server_again(struct redis_server *server); /* empty, same place */
