@@ -212,6 +212,10 @@ const struct conf_row settings_rows[] = {
 	{ "mail", "timeout", CONF_MS, "20s", 100, 10 * MIN_MS, NULL, NULL,
 	    false, "Deadline of sending one." },
 
+	{ "analytics", "events", CONF_INT, "600", 0, 1000000, NULL, NULL, false,
+	    "Events (POST /api/events) taken from one network in a minute; "
+	    "more are answered 429. 0: any number." },
+
 	{ "queue.inventory", "url", CONF_STR, "pg:", 0, 0, NULL,
 	    "INVENTORY_QUEUE_URL", true,
 	    "Queue of tasks about stock: pg: (in the shop's PostgreSQL)." },
