@@ -9,7 +9,9 @@ it_start_pg
 it_start_redis
 it_ini shop.shipping=500 shop.tax=8.25
 it_sample
-it_start_fcgi shop.shipping=500 shop.tax=8.25
+it_mkdir "$IT/mail"
+it_start_fcgi shop.shipping=500 shop.tax=8.25 "mail.url=maildir:$IT/mail" \
+	workers.backoff=100ms sale.deadline=2s
 it_start_nginx
 it_settled
 
@@ -214,4 +216,115 @@ it_eq "paying it now is refused" "$(say "/orders/$id/payment" \
 	-d "form_token=$token&t=$t&payment_token=tok_ok")" 409
 it_match "in words" "$(body)" 'role="alert">That is no longer possible'
 it_eq "another method" "$(it_status "/orders/$id" -X DELETE)" 405
+
+it_note "an account"
+rm "$jar"
+say '/register?next=%2Fcart' >/dev/null
+it_eq "made by a form" "$(post /register next=/cart name=Bo \
+	email=bo@example.com 'password=correct horse') $(it_header Location)" \
+	'303 /cart'
+cp "$jar" "$IT/bo"
+it_eq "an order of somebody else is not there" \
+	"$(say "/orders/$id") $(it_header Cache-Control)" "404 $private"
+it_eq "nor can it be cancelled" "$(say /cart/add?product=$product >/dev/null
+	post "/orders/$id/cancel")" 404
+it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
+	-u DATABASE_REPLICA_URL -u REDIS_URL souk-workers
+
+# in_cart N: that many of the product, in the cart of whoever $jar is
+in_cart() {
+	say "/cart/add?product=$product&variant=$variant" >/dev/null
+	post /cart "product=$product" "variant=$variant" "quantity=$1" >/dev/null
+}
+# checkout TOKEN: what is in the cart; sets $order
+checkout() {
+	say /checkout >/dev/null
+	post /checkout "key=$(hidden key)" "shown_total=$(hidden shown_total)" \
+		email=bo@example.com "${address[@]}" "payment_token=$1" \
+		>/dev/null
+	order=$(it_header Location)
+}
+shows() { say "$order" >/dev/null && grep -Eq "$1" "$IT/body"; }
+stock() { it_psql -c "SELECT stock FROM variant WHERE id = $variant"; }
+
+it_note "declined, and paid again"
+before=$(stock)
+in_cart 2
+checkout tok_declined
+it_match "an order of his own, without a token" "$order" '^/orders/[0-9a-f]{32}$'
+it_ok "it is declined" it_wait_for 20 shows 'not paid for yet'
+it_match "the provider's words" "$(body)" 'say-bad">.*declined'
+it_match "the choice is there again" "$(body)" 'value="tok_ok"'
+it_eq "its units are set aside" "$(stock)" $((before - 2))
+it_eq "paid with another card" "$(post "$order/payment" payment_token=tok_ok
+	) $(it_header Location)" "303 $order"
+it_ok "it is paid" it_wait_for 20 shows 'aria-current="step">Paid'
+it_eq "and cannot be cancelled" "$(grep -c "$order/cancel" "$IT/body")" 0
+it_eq "nor by who tries" "$(say /cart/add?product=$product >/dev/null
+	post "$order/cancel")" 409
+it_ok "the mail is there" it_wait_for 20 \
+	grep -rql "${order#/orders/}" "$IT/mail/new"
+
+it_note "declined, and cancelled"
+before=$(stock)
+in_cart 3
+checkout tok_declined
+it_ok "declined" it_wait_for 20 shows 'not paid for yet'
+it_eq "set aside" "$(stock)" $((before - 3))
+it_eq "cancelled" "$(post "$order/cancel") $(it_header Location)" "303 $order"
+returned() { [ "$(stock)" = "$before" ]; }
+it_ok "its units come back" it_wait_for 20 returned
+
+it_note "a flash sale without scripts"
+sale=$(it_souk_env soukctl sale create --product "$product" --allotment 2 \
+	--price 100 --start now --end +1h)
+buy="/buy/$sale/$product?variant=$variant"
+it_match "the sale's page leads to the private one" \
+	"$(it_get "/flash-sale/$sale")" "href=\"/buy/$sale/$product\?variant=$variant\""
+it_eq "which wants to know who" "$(it_status "$buy") $(it_header Location)" \
+	"303 /login?next=%2Fbuy%2F$sale%2F$product%3Fvariant%3D$variant"
+it_match "before it is open" "$(say "$buy" >/dev/null; body)" \
+	'role="alert">The sale has not started yet'
+it_eq "there is no button" "$(grep -c 'value="buy"' "$IT/body")" 0
+it_ok "open" it_souk_env soukctl sale open "$sale"
+open() { say "$buy" >/dev/null && grep -q 'value="buy"' "$IT/body"; }
+it_ok "now there is" it_wait_for 15 open
+it_eq "for nobody else" "$(it_header Cache-Control)" "$private"
+it_match "at the sale's price" "$(body)" 'Buy for \$1\.00'
+it_eq "without the form's token" "$(say "$buy" -d key=0123456789abcdef)" 403
+it_eq "without a key" "$(post "$buy" key=)" 400
+say "$buy" >/dev/null
+key=$(hidden key) token=$(hidden form_token)
+before=$(orders)
+buy_once() {
+	curl -sS --max-time 20 -o /dev/null -b "$jar" \
+		-w '%{http_code} %{redirect_url}\n' "$SOUK_URL$buy" \
+		-d "form_token=$token&key=$key&payment_token=tok_ok"
+}
+pids=()
+for i in 1 2 3 4; do buy_once >"$IT/buy.$i" & pids+=($!); done
+wait "${pids[@]}"
+it_eq "four clicks at once: one answer" "$(sort -u "$IT"/buy.* | wc -l)" 1
+it_match "303 to the order" "$(cat "$IT/buy.1")" '^303 .*/orders/[0-9a-f]{32}$'
+it_eq "one order" "$(orders)" $((before + 1))
+order=$(sed 's|.*\(/orders/\)|\1|' "$IT/buy.1")
+it_ok "it is paid" it_wait_for 20 shows 'aria-current="step">Paid'
+it_eq "one a person" "$(say "$buy" >/dev/null
+	post "$buy" "key=$(hidden key)")" 400
+it_match "is said" "$(body)" 'role="alert">You have as many'
+jar=$IT/jar2
+say /register >/dev/null
+post /register name=Cy email=cy@example.com 'password=correct horse' >/dev/null
+say "$buy" >/dev/null
+it_eq "somebody else has the second" "$(post "$buy" "key=$(hidden key)")" 303
+jar=$IT/jar3
+say /register >/dev/null
+post /register name=Di email=di@example.com 'password=correct horse' >/dev/null
+say "$buy" >/dev/null
+it_eq "for the third there is none" "$(post "$buy" "key=$(hidden key)")" 400
+it_match "is said" "$(body)" 'role="alert">Sold out'
+it_eq "an order of somebody else is not there" "$(say "$order")" 404
+it_ok "closed" it_souk_env soukctl sale close "$sale"
+ended() { say "$buy" >/dev/null && grep -q 'The sale has ended' "$IT/body"; }
+it_ok "the page says so" it_wait_for 15 ended
 it_summary
