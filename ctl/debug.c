@@ -12,6 +12,8 @@
 #include "shop/catalog.h"
 #include "shop/event.h"
 #include "shop/notice.h"
+#include "shop/payment.h"
+#include "shop/payment_int.h"
 #include "shop/purchase.h"
 #include "shop/sale.h"
 #include "shop/session.h"
@@ -30,7 +32,8 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 		outbox_statements, queue_statements, event_statements,
 		notice_statements, purchase_statements,
 		account_statements, account_reset_statements,
-		session_statements };
+		session_statements, payment_statements,
+		payment_state_statements, payment_ask_statements };
 	json_t *all = json_array();
 
 	(void)args;

@@ -402,6 +402,24 @@ check_address(struct doctor *d)
 		found(d, OK, "shop.base_url", "%s", url);
 }
 
+static void
+check_payment(struct doctor *d)
+{
+	const char *url = conf_str(d->ctl->conf, "payment", "provider");
+	const char *key = conf_str(d->ctl->conf, "payment", "stripe_key");
+
+	if (strcmp(url, "sandbox:") == 0)
+		found(d, WARN, "payment.provider",
+		    "sandbox: NO MONEY IS TAKEN, orders are marked as paid "
+		    "all the same; for a real shop set stripe:");
+	else if (strncmp(key, "sk_test_", 8) == 0 ||
+		 strncmp(key, "rk_test_", 8) == 0)
+		found(d, WARN, "payment.provider",
+		    "%s with a test key: no money is taken", url);
+	else
+		found(d, OK, "payment.provider", "%s", url);
+}
+
 static enum rc
 doctor_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
@@ -424,6 +442,7 @@ doctor_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	} else {
 		found(&d, OK, "configuration", "can be read");
 		check_address(&d);
+		check_payment(&d);
 		check_postgres(&d);
 		check_redis(&d);
 		check_folders(&d);

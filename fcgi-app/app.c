@@ -22,6 +22,7 @@
 #include "store/cache.h"
 #include "store/edge.h"
 #include "store/invalidation.h"
+#include "store/pay.h"
 #include "store/redis.h"
 
 enum { FLUSH_MS = 1000, LOG_MS = 100, COMPLAIN_MS = 10000, LOOK_MS = 1000,
@@ -225,6 +226,7 @@ app_close(struct app *app)
 		cache_flush_counters(app->shop->cache, app->arena);
 	invalidation_log_free(app->log);
 	redis_sub_free(app->sub);
+	pay_close(app->pay);
 	redis_sub_free(app->sale_sub);
 	shop_close(app->shop);
 	page_ctx_free(app->pages);

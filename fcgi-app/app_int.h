@@ -18,6 +18,7 @@ struct app_opts;
 struct doing;
 struct invalidation_log;
 struct page_ctx;
+struct pay;
 struct redis_sub;
 struct scoreboard;
 struct strbuf;
@@ -32,6 +33,7 @@ struct app {
 	struct redis_sub *sale_sub; /* of [redis.sale]; NULL: sub */
 	struct invalidation_log *log; /* NULL: somebody else's */
 	struct arena *arena;          /* of app_turn */
+	struct pay *pay;              /* for its webhooks; NULL: none yet */
 	int64_t flush_at;             /* mono ms: counters, next time */
 	int64_t log_at;               /* mono ms: the log, next time */
 	int64_t complain_at;          /* mono ms: no complaint before */
@@ -78,6 +80,8 @@ handler page_login, page_login_post, page_register, page_register_post,
     page_sessions_end_post, page_password_post;
 /* api_meta.c */
 handler api_healthz, api_readyz, api_metrics, api_openapi;
+/* api_webhook.c */
+handler api_webhook_stripe;
 /* pages.c */
 handler page_home, page_products, page_product, page_sale, page_robots,
     page_sitemap, page_sitemap_part;

@@ -62,6 +62,7 @@ enum rc payment_settle(struct shop *shop, const struct verdict *v,
     struct arena *arena, struct err *e);
 
 /* For the test that looks at plans. */
-extern const struct pg_stmt *const payment_state_statements[];
+extern const struct pg_stmt *const payment_state_statements[],
+    *const payment_ask_statements[];
 
 #endif

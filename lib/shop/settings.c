@@ -307,6 +307,33 @@ url_is_postgres_or_none(const char *s)
 	return *s == '\0' || url_is_postgres(s);
 }
 
+static bool
+url_is_provider(const char *s)
+{
+	return strcmp(s, "sandbox:") == 0 || strcmp(s, "stripe:") == 0;
+}
+
+/* With the secret key in every request: in the clear within this host only. */
+static bool
+url_is_api(const char *s)
+{
+	return strncmp(s, "https://", 8) == 0 ||
+	       strncmp(s, "http://127.0.0.1:", 17) == 0 ||
+	       strncmp(s, "http://localhost:", 17) == 0 ||
+	       strncmp(s, "http://[::1]:", 13) == 0;
+}
+
+/* It goes into a header line. */
+static bool
+text_is_key(const char *s)
+{
+	for (; *s != '\0'; s++) {
+		if (*s < '!' || *s > '~')
+			return false;
+	}
+	return true;
+}
+
 static const struct {
 	const char *section, *key;
 	bool (*right)(const char *value);
@@ -319,29 +346,66 @@ static const struct {
 	    "write it as postgresql://user@host/database" },
 	{ "postgres", "replica_url", url_is_postgres_or_none,
 	    "write it as postgresql://user@host/database" },
+	{ "payment", "provider", url_is_provider,
+	    "write sandbox: or stripe:" },
+	{ "payment", "stripe_api", url_is_api,
+	    "write it as https://api.stripe.com" },
+	{ "payment", "stripe_key", text_is_key,
+	    "a key has no spaces in it" },
 };
 
-/* Values are not shown: an address may hold a password. */
+/* Values are not shown: an address may hold a password. The first one goes to
+ * e, all of them to the list. */
+struct complaints {
+	const struct conf *conf;
+	struct strbuf *problems; /* NULL: nobody reads them */
+	struct err *e;
+	enum rc rc;
+};
+
+static void
+complain(struct complaints *c, const char *section, const char *key,
+    const char *want)
+{
+	const char *source = conf_source(c->conf, section, key);
+
+	if (c->rc == RC_OK)
+		c->rc = err_set(c->e, RC_INVALID, "bad_value",
+		    "%s: [%s] %s: %s", source, section, key, want);
+	if (c->problems != NULL)
+		strbuf_addf(c->problems, "%s: [%s] %s: %s\n", source, section,
+		    key, want);
+}
+
+/* stripe: takes money only with both of its secrets. */
+static void
+check_stripe(struct complaints *c)
+{
+	if (strcmp(conf_str(c->conf, "payment", "provider"), "stripe:") != 0)
+		return;
+	if (*conf_str(c->conf, "payment", "stripe_key") == '\0')
+		complain(c, "payment", "stripe_key",
+		    "stripe: needs the secret key (sk_...)");
+	if (*conf_str(c->conf, "payment", "stripe_webhook_secret") == '\0')
+		complain(c, "payment", "stripe_webhook_secret",
+		    "stripe: needs the webhook's signing secret (whsec_...)");
+}
+
 static enum rc
 settings_check(const struct conf *conf, struct strbuf *problems, struct err *e)
 {
-	enum rc rc = RC_OK;
+	struct complaints c = {
+		.conf = conf, .problems = problems, .e = e, .rc = RC_OK
+	};
 
 	for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++) {
 		const char *section = shapes[i].section, *key = shapes[i].key;
 
-		if (shapes[i].right(conf_str(conf, section, key)))
-			continue;
-		if (rc == RC_OK)
-			rc = err_set(e, RC_INVALID, "bad_value",
-			    "%s: [%s] %s: %s", conf_source(conf, section, key),
-			    section, key, shapes[i].want);
-		if (problems != NULL)
-			strbuf_addf(problems, "%s: [%s] %s: %s\n",
-			    conf_source(conf, section, key), section, key,
-			    shapes[i].want);
+		if (!shapes[i].right(conf_str(conf, section, key)))
+			complain(&c, section, key, shapes[i].want);
 	}
-	return rc;
+	check_stripe(&c);
+	return c.rc;
 }
 
 enum rc

@@ -93,6 +93,7 @@ await answer('POST', '/api/events', 202,
 await answer('POST', '/api/events', 422, { headers: plain, body: '{"name":"Page seen"}' });
 await answer('POST', '/api/events', 400, { headers: plain, body: '[]' });
 await answer('POST', '/api/events', 415, { body: '{"name":"page_seen"}' });
+await answer('POST', '/api/webhooks/stripe', 400, { headers: plain, body: '{}' });
 await answer('GET', '/healthz', 200);
 await answer('GET', '/readyz', 200);
 await answer('GET', '/metrics', 200);
