@@ -15,6 +15,7 @@ email_open(struct work *w, struct err *e)
 	    &(struct mail_opts){
 		.url = conf_str(w->conf, "mail", "url"),
 		.from = conf_str(w->conf, "mail", "from"),
+		.host = notices_host(w->notices),
 		.timeout_ms = (int)conf_int(w->conf, "mail", "timeout"),
 	    },
 	    &w->mail, e);

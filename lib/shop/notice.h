@@ -18,6 +18,9 @@ struct task;
 enum rc notices_open(struct shop *shop, struct notices **out, struct err *e);
 void notices_close(struct notices *notices); /* NULL is allowed */
 
+/* The host of [shop] base_url: what Message-IDs end with (mail_opts.host). */
+const char *notices_host(const struct notices *notices);
+
 /*
  * Tasks order_confirmation {"orderId"} and send_email {"kind", ...} with kind
  * "order_paid" {"orderId"}, "order_cancelled" {"orderId"}, "order_declined"

@@ -23,6 +23,7 @@ struct notices {
 	struct notice_texts *langs; /* the shop's own is the first */
 	char *shop_name;
 	char *base_url; /* without a slash at the end */
+	char *host;     /* of base_url */
 };
 
 /* What is sent: a template pair "mail/<kind>.text", ".html" and a subject. */

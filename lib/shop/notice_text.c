@@ -345,6 +345,22 @@ templates_check(const struct notices *n, struct err *e)
 
 /* ---- open, close */
 
+/* settings.c has seen to it that there is one. */
+static char *
+host_of(const char *url)
+{
+	const char *host = strstr(url, "://");
+
+	host = host == NULL ? url : host + 3;
+	return xstrndup(host, strcspn(host, ":/"));
+}
+
+const char *
+notices_host(const struct notices *n)
+{
+	return n->host;
+}
+
 enum rc
 notices_open(struct shop *shop, struct notices **out, struct err *e)
 {
@@ -357,6 +373,7 @@ notices_open(struct shop *shop, struct notices **out, struct err *e)
 	n->langs = xcalloc(MAX_LANGS, sizeof *n->langs);
 	n->shop_name = xstrdup(conf_str(shop->conf, "shop", "name"));
 	n->base_url = xstrdup(conf_str(shop->conf, "shop", "base_url"));
+	n->host = host_of(n->base_url);
 	for (len = strlen(n->base_url); len > 0 && n->base_url[len - 1] == '/';)
 		n->base_url[--len] = '\0';
 	if (!utf8_valid(n->shop_name, strlen(n->shop_name)) ||
@@ -388,6 +405,7 @@ notices_close(struct notices *n)
 	free(n->langs);
 	mustache_free(n->set);
 	free(n->shop_name);
+	free(n->host);
 	free(n->base_url);
 	free(n);
 }

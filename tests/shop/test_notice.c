@@ -195,6 +195,7 @@ START_TEST(every_kind_says_what_it_is_about)
 	ck_assert_str_eq(part("subject"), kinds[_i].subject);
 	text = part("text");
 	html = part("html");
+	ck_assert_str_eq(notices_host(notices), "shop.example");
 	has(text, kinds[_i].words);
 	has(html, kinds[_i].words);
 	has(text, "2 x Mug <b>“rot”</b> & co (L / <i>), €10.00 each: €20.00\n"
