@@ -82,8 +82,8 @@ static const struct pg_stmt cart_remove = { "cart_remove",
 static const struct pg_stmt cart_merge_lines = { "cart_merge_lines",
 	"INSERT INTO cart_line (cart_id, variant_id, quantity, price, added_at)"
 	" SELECT $1, l.variant_id, l.quantity, l.price, l.added_at"
-	" FROM (SELECT *, row_number() OVER (ORDER BY added_at, variant_id)"
-	"   FILTER (WHERE NOT mine) AS nth FROM (SELECT g.*, EXISTS ("
+	" FROM (SELECT *, count(*) FILTER (WHERE NOT mine)"
+	"   OVER (ORDER BY added_at, variant_id) AS nth FROM (SELECT g.*, EXISTS ("
 	"    SELECT FROM cart_line m WHERE m.cart_id = $1"
 	"    AND m.variant_id = g.variant_id) AS mine"
 	"   FROM cart_line g WHERE g.cart_id = $2) x) l"
