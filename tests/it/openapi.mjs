@@ -94,6 +94,26 @@ await answer('POST', '/api/events', 422, { headers: plain, body: '{"name":"Page 
 await answer('POST', '/api/events', 400, { headers: plain, body: '[]' });
 await answer('POST', '/api/events', 415, { body: '{"name":"page_seen"}' });
 await answer('POST', '/api/webhooks/stripe', 400, { headers: plain, body: '{}' });
+const person = `{"email":"api-${Date.now()}@example.com","password":"cloud berry 81 zz"}`;
+await answer('POST', '/api/register', 201, { headers: plain, body: person });
+await answer('POST', '/api/register', 409, { headers: plain, body: person });
+await answer('POST', '/api/register', 422, { headers: plain, body: '{"email":"a@b.cc","password":"x"}' });
+await answer('POST', '/api/login', 200, { headers: plain, body: person });
+await answer('POST', '/api/login', 401,
+  { headers: plain, body: '{"email":"a@b.cc","password":"x"}' });
+await answer('POST', '/api/login', 403,
+  { headers: { ...plain, Origin: 'https://evil.example' }, body: person });
+const login = await fetch(`${url}/api/login`, { method: 'POST', headers: plain, body: person });
+const cookie = { Cookie: (login.headers.get('set-cookie') ?? '').split(';')[0] };
+await answer('GET', '/api/account', 200, { headers: cookie });
+await answer('GET', '/api/account', 401);
+await answer('GET', '/api/account/sessions', 200, { headers: cookie });
+await answer('DELETE', '/api/account/sessions/999999999', 404, { headers: cookie });
+await answer('DELETE', '/api/account/sessions', 204, { headers: cookie });
+await answer('POST', '/api/password/forgot', 202, { headers: plain, body: person });
+await answer('POST', '/api/password/reset', 400,
+  { headers: plain, body: '{"token":"x","password":"cloud berry 82"}' });
+await answer('POST', '/api/logout', 204, { method: 'POST', headers: cookie });
 await answer('GET', '/healthz', 200);
 await answer('GET', '/readyz', 200);
 await answer('GET', '/metrics', 200);
