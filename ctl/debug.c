@@ -16,6 +16,7 @@
 #include "shop/payment_int.h"
 #include "shop/purchase.h"
 #include "shop/sale.h"
+#include "shop/sale_run.h"
 #include "shop/session.h"
 #include "shop/token.h"
 #include "store/invalidation.h"
@@ -33,7 +34,9 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 		notice_statements, purchase_statements,
 		account_statements, account_reset_statements,
 		session_statements, payment_statements,
-		payment_state_statements, payment_ask_statements };
+		payment_state_statements, payment_ask_statements,
+		reconcile_statements, sale_compare_statements,
+		sale_open_statements };
 	json_t *all = json_array();
 
 	(void)args;

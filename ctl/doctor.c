@@ -21,6 +21,7 @@
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "shop/settings.h"
+#include "shop/shop.h"
 #include "store/migrate.h"
 #include "store/pg.h"
 #include "store/redis.h"
@@ -234,67 +235,99 @@ info_field(struct doctor *d, struct span info, const char *name)
 	return "";
 }
 
+/* what: "redis" or "redis.sale", whose counters must not be evicted. */
 static void
-check_policy(struct doctor *d, struct span info)
+check_policy(
+    struct doctor *d, const char *what, struct span info, bool counters)
 {
 	const char *policy = info_field(d, info, "maxmemory_policy");
 	bool bounded = strcmp(info_field(d, info, "maxmemory"), "0") != 0;
+	const char *name =
+	    arena_concat(d->ctl->arena, what, ".maxmemory-policy", NULL);
 
 	if (strncmp(policy, "allkeys", 7) == 0)
-		found(d, WARN, "redis.maxmemory-policy",
-		    "%s: it evicts the counters of running sales; set "
-		    "volatile-lru",
-		    policy);
-	else if (bounded && strcmp(policy, "noeviction") == 0)
-		found(d, WARN, "redis.maxmemory-policy",
+		found(d, counters ? FAIL : WARN, name,
+		    "%s: it evicts %s; set volatile-lru", policy,
+		    counters ? "the counters of running sales"
+			     : "what is needed as soon as what is not");
+	else if (bounded && strcmp(policy, "noeviction") == 0 &&
+		 strcmp(what, "redis") == 0)
+		found(d, WARN, name,
 		    "noeviction: once it is full nothing more is cached; set "
 		    "volatile-lru");
 	else
-		found(d, OK, "redis.maxmemory-policy", "%s", policy);
+		found(d, OK, name, "%s", policy);
+	name = arena_concat(d->ctl->arena, what, ".maxmemory", NULL);
 	if (!bounded)
-		found(d, WARN, "redis.maxmemory",
-		    "no bound: the cache may take the machine's memory; set "
-		    "maxmemory");
+		found(d, WARN, name,
+		    "no bound: %s may take the machine's memory; set "
+		    "maxmemory",
+		    counters && strcmp(what, "redis") != 0 ? "the counters"
+							   : "the cache");
 	else
-		found(d, OK, "redis.maxmemory", "%s, %s in use",
+		found(d, OK, name, "%s, %s in use",
 		    info_field(d, info, "maxmemory_human"),
 		    info_field(d, info, "used_memory_human"));
 }
 
 static void
-check_redis(struct doctor *d)
+check_redis_info(
+    struct doctor *d, const char *what, struct span info, bool counters)
 {
-	struct redis *redis;
-	struct redis_reply r;
-	struct err e = ERR_INIT;
-	const char *version;
+	struct arena *arena = d->ctl->arena;
+	const char *version = info_field(d, info, "redis_version");
 	int64_t major = 0;
 
-	if (ctl_redis(d->ctl, &redis, &e) != RC_OK ||
-	    redis_callv(redis, NULL, d->ctl->arena, &r, &e, "INFO", NULL) !=
-		RC_OK) {
-		found(d, FAIL, "redis",
-		    "%s; is it running, and is [redis] url right?", e.msg);
-		return;
-	}
-	version = info_field(d, r.str, "redis_version");
 	(void)text_int(
 	    (struct span){ version, strcspn(version, ".") }, 0, 999, &major);
-	if (major < 6)
-		found(d, FAIL, "redis.version", "%s: 6 or newer is needed",
-		    version);
+	found(d, major < 6 ? FAIL : OK,
+	    arena_concat(arena, what, ".version", NULL),
+	    major < 6 ? "%s: 6 or newer is needed" : "%s", version);
+	if (strcmp(info_field(d, info, "role"), "slave") == 0)
+		found(d, FAIL, arena_concat(arena, what, ".role", NULL),
+		    "[%s] url leads to a replica: nothing can be written",
+		    what);
+	check_policy(d, what, info, counters);
+	if (strcmp(info_field(d, info, "aof_enabled"), "1") == 0)
+		found(d, OK, arena_concat(arena, what, ".appendonly", NULL),
+		    "yes");
 	else
-		found(d, OK, "redis.version", "%s", version);
-	if (strcmp(info_field(d, r.str, "role"), "slave") == 0)
-		found(d, FAIL, "redis.role",
-		    "[redis] url leads to a replica: nothing can be written");
-	check_policy(d, r.str);
-	if (strcmp(info_field(d, r.str, "aof_enabled"), "1") == 0)
-		found(d, OK, "redis.appendonly", "yes");
-	else
-		found(d, WARN, "redis.appendonly",
+		found(d, WARN, arena_concat(arena, what, ".appendonly", NULL),
 		    "no: after a restart the cache is cold and running sales "
 		    "pause until they are armed again; set appendonly yes");
+}
+
+static void
+check_redis_down(struct doctor *d, const char *what, const struct err *e)
+{
+	found(d, FAIL, what, "%s; is it running, and is [%s] url right?",
+	    e->msg, what);
+}
+
+/* The counters' own, if there is one. */
+static void
+check_redis(struct doctor *d)
+{
+	bool own = conf_str(d->ctl->conf, "redis.sale", "url")[0] != '\0';
+	struct arena *arena = d->ctl->arena;
+	struct redis *redis;
+	struct shop *shop;
+	struct redis_reply r;
+	struct err e = ERR_INIT;
+
+	if (ctl_redis(d->ctl, &redis, &e) != RC_OK ||
+	    redis_callv(redis, NULL, arena, &r, &e, "INFO", NULL) != RC_OK)
+		check_redis_down(d, "redis", &e);
+	else
+		check_redis_info(d, "redis", r.str, !own);
+	if (!own)
+		return;
+	if (ctl_shop(d->ctl, &shop, &e) != RC_OK ||
+	    redis_callv(shop->sale_redis, NULL, arena, &r, &e, "INFO", NULL) !=
+		RC_OK)
+		check_redis_down(d, "redis.sale", &e);
+	else
+		check_redis_info(d, "redis.sale", r.str, true);
 }
 
 /* ---- this host */

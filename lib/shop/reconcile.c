@@ -42,7 +42,7 @@ enum {
 
 static const struct pg_stmt open_items = { "reconcile_open_items",
 	"SELECT " SALE_ITEM_COLUMNS
-	" FROM sale_item i JOIN sale s ON s.id = i.sale_id"
+	" FROM sale_item i"
 	" WHERE i.state = 'open' AND i.id > $1 ORDER BY i.id LIMIT 200",
 	1 };
 

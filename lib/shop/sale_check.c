@@ -482,12 +482,12 @@ look_at_counter(struct look *look, const struct sale_item *item, struct err *e)
 
 static const struct pg_stmt items_open = { "check_items_open",
 	"SELECT " SALE_ITEM_COLUMNS
-	" FROM sale_item i JOIN sale s ON s.id = i.sale_id"
+	" FROM sale_item i"
 	" WHERE i.state = 'open' ORDER BY i.id",
 	0 };
 static const struct pg_stmt items_of = { "check_items_of",
 	"SELECT " SALE_ITEM_COLUMNS
-	" FROM sale_item i JOIN sale s ON s.id = i.sale_id"
+	" FROM sale_item i"
 	" WHERE i.sale_id = $1 ORDER BY i.id",
 	1 };
 static const struct pg_stmt sale_is = { "check_sale_is",

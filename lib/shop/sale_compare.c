@@ -20,7 +20,7 @@
 
 static const struct pg_stmt item_get = { "sale_item_get",
 	"SELECT " SALE_ITEM_COLUMNS
-	" FROM sale_item i JOIN sale s ON s.id = i.sale_id WHERE i.id = $1",
+	" FROM sale_item i WHERE i.id = $1",
 	1 };
 
 static const struct pg_stmt units_of = { "sale_units_of",

@@ -29,10 +29,11 @@ sale_item_ref(const struct sale_item *item)
 	return (struct counter_ref){ item->sale_id, item->variant_id };
 }
 
-/* What a statement must select for sale_items_read(): from `i` and `s`. */
+/* What a statement must select for sale_items_read(): from `i`. */
 #define SALE_ITEM_COLUMNS                                                      \
 	"i.id, i.sale_id, i.product_id, i.variant_id, i.epoch, i.allotment,"   \
-	" i.per_buyer, i.state, s.ends_at <= clock_timestamp()"
+	" i.per_buyer, i.state, (SELECT s.ends_at <= clock_timestamp()"        \
+	"  FROM sale s WHERE s.id = i.sale_id)"
 struct sale_item *sale_items_read(
     const struct pg_rows *rows, struct arena *arena);
 

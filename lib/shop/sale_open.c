@@ -51,7 +51,7 @@ static const struct pg_stmt run_touch = { "sale_run_touch",
 
 static const struct pg_stmt run_lock_items = { "sale_run_lock_items",
 	"SELECT " SALE_ITEM_COLUMNS
-	" FROM sale_item i JOIN sale s ON s.id = i.sale_id"
+	" FROM sale_item i"
 	" WHERE i.sale_id = $1 ORDER BY i.variant_id FOR UPDATE OF i",
 	1 };
 

@@ -48,4 +48,11 @@ enum rc sale_check(struct shop *shop, int64_t sale_id, bool repair,
     void (*line)(void *arg, const char *words), void *arg, int *n,
     struct arena *arena, struct err *e);
 
+/* What runs every second, and to open and close: for the test that looks at
+ * their plans. End with NULL. */
+struct pg_stmt;
+extern const struct pg_stmt *const reconcile_statements[];
+extern const struct pg_stmt *const sale_compare_statements[];
+extern const struct pg_stmt *const sale_open_statements[];
+
 #endif

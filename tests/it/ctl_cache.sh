@@ -29,8 +29,8 @@ it_eq "doctor: no fault" "$(grep ^fail <<<"$out")" ""
 it_eq "its exit follows its warnings" "$rc" "$(grep -qc ^warn <<<"$out" && echo 1 || echo 0)"
 it_match "as JSON" "$("$soukctl" doctor --json)" '"level":"ok","what":"postgres.fsync","why":"on"'
 it_redis CONFIG SET maxmemory-policy allkeys-lru >/dev/null
-it_match "a policy that evicts sales is warned of" "$("$soukctl" doctor)" \
-	'^warn redis.maxmemory-policy: allkeys-lru'
+it_match "a policy that evicts sales is a fault" "$("$soukctl" doctor)" \
+	'^fail redis.maxmemory-policy: allkeys-lru'
 it_redis CONFIG SET maxmemory-policy noeviction >/dev/null
 it_match "and one that stops when it is full" "$("$soukctl" doctor)" \
 	'^warn redis.maxmemory-policy: noeviction'

@@ -41,10 +41,13 @@ INSERT INTO api_token (token_hash, role) SELECT sha256(n::text::bytea), 'admin' 
 INSERT INTO sale (title, starts_at, ends_at) SELECT 's' || n, now() - n * interval '1 hour',
   now() - (n - 1) * interval '1 hour' FROM generate_series(1, 5000) n;
 INSERT INTO sale_item (sale_id, product_id, variant_id, price, allotment, state)
-SELECT s, s * 10 + k, (s * 10 + k) * 2, 10, 100, 'closed' FROM generate_series(1, 5000) s, generate_series(1, 3) k;
+SELECT s, s * 10 + k, (s * 10 + k) * 2, 10, 100,
+  CASE WHEN s % 25 = 0 THEN 'open' ELSE 'closed' END FROM generate_series(1, 5000) s, generate_series(1, 3) k;
 INSERT INTO sale_unit (item_id, unit) SELECT i, u FROM generate_series(1, 2000) i, generate_series(1, 50) u;
-INSERT INTO orders (id, customer_id, status, currency, total)
-SELECT md5(n::text), n % 20000 + 1, 'paid', 'USD', 10 FROM generate_series(1, 50000) n;
+INSERT INTO sale_unit (item_id, unit, order_id, buyer, slot)
+SELECT 2001 + n % 3000, 1 + n / 3000, md5(n::text), n % 20000 + 1, 1 FROM generate_series(1, 50000) n;
+INSERT INTO orders (id, customer_id, status, currency, total, sale_item_id)
+SELECT md5(n::text), n % 20000 + 1, 'paid', 'USD', 10, 2001 + n % 3000 FROM generate_series(1, 50000) n;
 INSERT INTO order_line (order_id, line, product_id, variant_id, title, quantity, price)
 SELECT md5(n::text), 1, n, n * 2, 't', 1, 10 FROM generate_series(1, 50000) n;
 INSERT INTO outbox (task_id, queue, type, data)
