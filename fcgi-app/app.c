@@ -17,6 +17,7 @@
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/page.h"
 #include "fcgi-app/route.h"
+#include "shop/promise.h"
 #include "shop/purchase.h"
 #include "shop/session.h"
 #include "store/cache.h"
@@ -26,6 +27,7 @@
 #include "store/redis.h"
 
 enum { FLUSH_MS = 1000, LOG_MS = 100, COMPLAIN_MS = 10000, LOOK_MS = 1000,
+	PROMISE_MS = 3600000,
 	LOOK_PURGES = 3 };
 
 /* ---- the subscriptions to cache:invalidate and sale:again */
@@ -300,6 +302,33 @@ tend_log(struct app *app, int64_t now)
 	}
 }
 
+static void
+promise_line(void *arg, const char *what, const char *why)
+{
+	(void)arg;
+	log_error(
+	    "promise_broken", LOG_S("what", what), LOG_S("error", why));
+}
+
+/*
+ * Loud, at the first look that succeeds and every hour: it goes on to serve,
+ * since a shop that is being tried out may be set up so. soukctl doctor refuses
+ * it; -t connects nowhere.
+ */
+static void
+tend_promise(struct app *app, int64_t now)
+{
+	struct err e;
+	int n;
+
+	if (app->log == NULL || now < app->promise_at)
+		return;
+	app->promise_at = now + (promise_check(app->shop, promise_line, NULL,
+				     &n, app->arena, &e) == RC_OK
+				? PROMISE_MS
+				: COMPLAIN_MS);
+}
+
 /* Which sessions were used: written here, not in a buyer's way. */
 static void
 tend_sessions(struct app *app)
@@ -327,6 +356,7 @@ app_turn(struct app *app)
 	}
 	tend_look(app, now);
 	tend_log(app, now);
+	tend_promise(app, now);
 	tend_sessions(app);
 	arena_reset(app->arena);
 }

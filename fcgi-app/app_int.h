@@ -37,6 +37,7 @@ struct app {
 	int64_t flush_at;             /* mono ms: counters, next time */
 	int64_t log_at;               /* mono ms: the log, next time */
 	int64_t complain_at;          /* mono ms: no complaint before */
+	int64_t promise_at;           /* mono ms: when settings are looked at */
 	bool pages_cached;
 	const char *tag_header;       /* "Cache-Tag"; "": none */
 	char look[LOOK_CHARS + 1];    /* what pages are made with */
