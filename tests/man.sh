@@ -5,7 +5,8 @@
 it_need mandoc
 cd "$top_builddir" || exit 99
 plain() { sed $'s/.\b//g'; } # without what is struck over
-for page in man/soukctl.8 man/souk.ini.5 man/souk-fcgi.8 man/souk.7; do
+for page in man/soukctl.8 man/souk.ini.5 man/souk-fcgi.8 \
+	man/souk-workers.8 man/souk.7; do
 	# mandoc knows the pages of this system, not those being installed.
 	out=$(mandoc -T lint -W style "$page" |
 		grep -v 'referenced manual not found\|Mdocdate\|outdated mandoc.db')

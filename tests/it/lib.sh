@@ -356,7 +356,7 @@ it_souk_install() {
 		# Newer programs or files than what is installed?
 		if [ -e "$IT_PREFIX/.stamp" ] && [ -z "$(find \
 			"$top_builddir/Makefile" "$top_builddir/fcgi-app" \
-			"$top_builddir/ctl" "$srcdir/sql" "$srcdir/conf" \
+			"$top_builddir/ctl" "$top_builddir/workers" "$srcdir/sql" "$srcdir/conf" \
 			"$srcdir/templates" "$srcdir/static" \
 			-newer "$IT_PREFIX/.stamp" -type f -print -quit \
 			2>/dev/null)" ]; then
