@@ -132,6 +132,36 @@ from_parse(struct mail *mail, const char *from, struct err *e)
 	return RC_OK;
 }
 
+bool
+mail_from_ok(const char *from)
+{
+	struct mail mail = { 0 };
+	bool ok = from_parse(&mail, from, NULL) == RC_OK;
+
+	free(mail.from_name);
+	free(mail.from);
+	return ok;
+}
+
+/* A scheme that there is, and something after it that it can be about. */
+bool
+mail_url_ok(const char *url)
+{
+	size_t n = strcspn(url, ":") + 1;
+	const char *rest = url + n;
+
+	for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
+		if (strncmp(url, drivers[i]->scheme, n) != 0 ||
+		    strlen(drivers[i]->scheme) != n)
+			continue;
+		if (drivers[i] == &mail_maildir)
+			return rest[0] == '/';
+		return strncmp(rest, "//", 2) == 0 && rest[2] != '\0' &&
+		       strpbrk(rest, " \t") == NULL;
+	}
+	return false;
+}
+
 enum rc
 mail_open(const struct mail_opts *opts, struct mail **out, struct err *e)
 {

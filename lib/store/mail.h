@@ -50,4 +50,9 @@ enum rc mail_send(struct mail *mail, const struct mail_message *message,
  * bytes, nothing that could begin a header line. */
 bool mail_address_ok(const char *address);
 
+/* What mail_open would take, as far as can be said without trying: for the
+ * check of the configuration. */
+bool mail_url_ok(const char *url);
+bool mail_from_ok(const char *from);
+
 #endif

@@ -226,11 +226,20 @@ START_TEST(a_setting_that_cannot_be_used_is_named)
 {
 	ck_assert_int_eq(open_at(bad[_i].url, bad[_i].from), RC_INVALID);
 	ck_assert_msg(strstr(e.msg, bad[_i].words) != NULL, "%s", e.msg);
+	/* what -t can say of it */
+	ck_assert_msg(strstr(bad[_i].words, "no password") != NULL ||
+			  !mail_url_ok(bad[_i].url) ||
+			  !mail_from_ok(bad[_i].from),
+	    "%s %s", bad[_i].url, bad[_i].from);
 }
 END_TEST
 
 START_TEST(a_shop_without_a_domain_may_send)
 {
+	ck_assert(mail_url_ok("maildir:/var/mail"));
+	ck_assert(mail_url_ok("smtp://mx"));
+	ck_assert(mail_url_ok("smtps://a:b@mx:465"));
+	ck_assert(mail_from_ok("Souk <shop@localhost>"));
 	ck_assert_int_eq(open_at(arena_printf(arena, "maildir:%s/m", dir),
 			     "Souk <shop@localhost>"),
 	    RC_OK);
