@@ -92,9 +92,10 @@ static const struct pg_stmt session_delete_all = { "session_delete_all",
 
 /* That one, and the customer's oldest, so that $3 are left. */
 static const struct pg_stmt session_make_room = { "session_make_room",
-	"DELETE FROM session WHERE token_hash = $1::bytea OR token_hash IN"
+	"DELETE FROM session WHERE token_hash = ANY (ARRAY("
+	" SELECT $1::bytea UNION ALL"
 	" (SELECT token_hash FROM session WHERE customer_id = $2"
-	"  ORDER BY created_at DESC, token_hash OFFSET $3::int)"
+	"  ORDER BY created_at DESC, token_hash OFFSET $3::int)))"
 	" RETURNING encode(token_hash, 'hex')",
 	3 };
 

@@ -37,6 +37,8 @@ SELECT (n::text)::xid8, ARRAY['product:' || n], ARRAY['/products/' || n], false,
 INSERT INTO customer (email) SELECT 'c' || n || '@x.test' FROM generate_series(1, 20000) n;
 INSERT INTO session (token_hash, customer_id, expires_at)
 SELECT sha256(n::text::bytea), n, now() + interval '1 day' FROM generate_series(1, 20000) n;
+INSERT INTO password_reset (token_hash, customer_id, expires_at)
+SELECT sha256(n::text::bytea), n, now() + interval '1 hour' FROM generate_series(1, 5000) n;
 INSERT INTO api_token (token_hash, role) SELECT sha256(n::text::bytea), 'admin' FROM generate_series(1, 2000) n;
 INSERT INTO sale (title, starts_at, ends_at) SELECT 's' || n, now() - n * interval '1 hour',
   now() - (n - 1) * interval '1 hour' FROM generate_series(1, 5000) n;
