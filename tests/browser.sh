@@ -28,6 +28,6 @@ export SOUK_SCREENSHOTS=${SOUK_SCREENSHOTS:-$srcdir/tests/screenshots}
 export CHROMIUM=${CHROMIUM:-$(command -v chromium)}
 mkdir -p "$SOUK_SCREENSHOTS"
 cd "$browser" || it_bail "no $browser"
-timeout -k 10 300 node run.mjs
+timeout -k 10 900 node run.mjs
 rc=$?
 [ $rc = 0 ] || { tail -n 20 "$IT/shop/log/fcgi.log" | sed 's/^/# /'; exit 1; }
