@@ -9,15 +9,20 @@
 #include <stdio.h>
 
 #include "shop/account.h"
+#include "shop/cart.h"
 #include "shop/catalog.h"
 #include "shop/event.h"
 #include "shop/notice.h"
 #include "shop/payment.h"
 #include "shop/payment_int.h"
 #include "shop/purchase.h"
+#include "shop/order.h"
+#include "shop/order_life.h"
 #include "shop/sale.h"
 #include "shop/sale_run.h"
 #include "shop/session.h"
+#include "shop/stock.h"
+#include "shop/stock_change.h"
 #include "shop/token.h"
 #include "store/invalidation.h"
 #include "store/outbox.h"
@@ -31,12 +36,14 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 		catalog_update_statements, sale_statements, token_statements,
 		invalidation_statements, invalidation_log_statements,
 		outbox_statements, queue_statements, event_statements,
-		notice_statements, purchase_statements,
-		account_statements, account_reset_statements,
-		session_statements, payment_statements,
-		payment_state_statements, payment_ask_statements,
-		reconcile_statements, sale_compare_statements,
-		sale_open_statements };
+		notice_statements, purchase_statements, account_statements,
+		account_reset_statements, session_statements,
+		payment_statements, payment_state_statements,
+		payment_ask_statements, reconcile_statements,
+		sale_compare_statements, sale_open_statements, order_statements,
+		order_read_statements, order_change_statements,
+		order_life_statements, stock_statements,
+		stock_change_statements, cart_statements };
 	json_t *all = json_array();
 
 	(void)args;

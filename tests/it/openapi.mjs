@@ -50,7 +50,7 @@ function validate(schema, v, at, out) {
 
 async function answer(method, path, want, init = {}) {
   const key = Object.keys(doc.paths).find((p) =>
-    new RegExp(`^${p.replace(/\{id\}/g, '[^/]+')}$`).test(path.split('?')[0]));
+    new RegExp(`^${p.replace(/\{\w+\}/g, '[^/]+')}$`).test(path.split('?')[0]));
   const op = doc.paths[key][method.toLowerCase()];
   const rs = await fetch(url + path, { method, ...init });
   const text = await rs.text();
@@ -114,6 +114,21 @@ await answer('POST', '/api/password/forgot', 202, { headers: plain, body: person
 await answer('POST', '/api/password/reset', 400,
   { headers: plain, body: '{"token":"x","password":"cloud berry 82"}' });
 await answer('POST', '/api/logout', 204, { method: 'POST', headers: cookie });
+const item = (n) => JSON.stringify({ email: 'guest@example.com',
+  items: [{ productId: Number(id), variantId: n, quantity: 1 }] });
+const product = await (await fetch(`${url}/api/products/${id}`)).json();
+const variant = product.variants.find((v) => v.stock > 0)?.id;
+await answer('POST', '/api/orders', 201, { headers: plain, body: item(variant) });
+await answer('POST', '/api/orders', 422, { headers: plain, body: item(999999999) });
+await answer('POST', '/api/orders', 400, { headers: plain, body: '[' });
+await answer('POST', '/api/orders', 415, { body: item(variant) });
+const placed = await (await fetch(`${url}/api/orders`,
+  { method: 'POST', headers: plain, body: item(variant) })).json();
+await answer('GET', `/api/orders/${placed.id}`, 404);
+await answer('GET', `/api/orders/${placed.id}?t=${placed.accessToken}`, 200);
+await answer('POST', `/api/orders/${placed.id}/payment?t=${placed.accessToken}`, 409);
+await answer('POST', `/api/orders/${placed.id}/cancel`, 404);
+await answer('POST', `/api/orders/${placed.id}/cancel?t=${placed.accessToken}`, 200);
 await answer('GET', '/healthz', 200);
 await answer('GET', '/readyz', 200);
 await answer('GET', '/metrics', 200);

@@ -630,6 +630,32 @@ START_TEST(opposite_orders_of_lines_do_not_deadlock)
 }
 END_TEST
 
+/* Who waits for the first of them holds none of the others. */
+START_TEST(rows_are_locked_in_the_order_of_their_ids)
+{
+	static const struct {
+		const char *first, *others;
+	} rows[] = {
+		{ "SELECT FROM product WHERE id = 1 FOR UPDATE",
+		    "SELECT FROM product WHERE id = 2 FOR UPDATE NOWAIT;"
+		    "SELECT FROM variant FOR UPDATE NOWAIT" },
+		{ "SELECT FROM variant WHERE id = 1 FOR UPDATE",
+		    "SELECT FROM variant WHERE id > 1 FOR UPDATE NOWAIT" },
+	};
+	const struct order_line_req lines[] = { { mug, 0, 1 },
+		{ shirt, shirt_m, 1 }, { shirt, shirt_s, 1 } };
+	const char *id = given_order('a', 3, lines);
+	pid_t child;
+
+	sql(arena_printf(arena, "BEGIN; %s", rows[_i].first));
+	child = in_child(child_decrease, id);
+	wait_for_waiters(1);
+	sql(rows[_i].others);
+	sql("COMMIT");
+	ck_assert_int_eq(exit_of(child), RC_OK);
+}
+END_TEST
+
 /* ---- who may see and cancel */
 
 START_TEST(an_order_is_there_for_its_owner_and_its_tokens_holder)
@@ -1287,6 +1313,8 @@ main(void)
 	tcase_add_test(tc, a_cancelled_reservation_comes_back_once);
 	tcase_add_test(tc, two_orders_for_the_last_piece_share_it_not);
 	tcase_add_test(tc, opposite_orders_of_lines_do_not_deadlock);
+	tcase_add_loop_test(
+	    tc, rows_are_locked_in_the_order_of_their_ids, 0, 2);
 	tcase_add_test(
 	    tc, an_order_is_there_for_its_owner_and_its_tokens_holder);
 	tcase_add_test(tc, a_customers_orders_are_listed_newest_first_by_pages);
