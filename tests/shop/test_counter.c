@@ -269,6 +269,24 @@ START_TEST(a_lost_key_is_seen)
 }
 END_TEST
 
+/* A server of today begins a new history at every start; one whose process or
+ * history alone is another's is not trusted either. */
+static const char *const identity[] = { "run_id", "replid" };
+
+START_TEST(armed_on_another_server_is_unarmed)
+{
+	struct sale s = given_armed(5, 1);
+
+	(void)redis_do(shop->redis, "EVAL",
+	    arena_printf(arena,
+		"return redis.call('HSET', '%s', '%s', '%040d')",
+		key_of(&s, ""), identity[_i], 7),
+	    "0");
+	ck_assert_int_eq(hold(&s, id_of(1), "1").answer, CA_UNARMED);
+	ck_assert(!state_of(&s).armed);
+}
+END_TEST
+
 START_TEST(an_empty_redis_is_armed_from_the_unit_rows)
 {
 	struct sale s = given_armed(6, 2);
@@ -943,6 +961,7 @@ main(void)
 	tcase_add_test(tc, a_taken_slot_is_filed_and_the_number_goes_back);
 	tcase_add_test(tc, filing_at_another_epoch_does_nothing);
 	tcase_add_loop_test(tc, a_lost_key_is_seen, 0, 6);
+	tcase_add_loop_test(tc, armed_on_another_server_is_unarmed, 0, 2);
 	tcase_add_test(tc, an_empty_redis_is_armed_from_the_unit_rows);
 	tcase_add_test(tc, buyers_of_cancelled_orders_are_known_after_arming);
 	tcase_add_test(tc, many_unit_rows_are_read_in_pages);
