@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/strbuf.h"
+#include "store/mail.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
@@ -342,6 +343,10 @@ static const struct {
 	{ "shop", "base_url", url_is_web, "write it as https://shop.example" },
 	{ "shop", "currency", code_is_currency,
 	    "an ISO 4217 code in capitals is wanted, such as USD" },
+	{ "mail", "url", mail_url_ok,
+	    "write it as maildir:/PATH, smtp://user:password@host:587 or "
+	    "smtps://" },
+	{ "mail", "from", mail_from_ok, "write it as Shop <shop@example.com>" },
 	{ "postgres", "url", url_is_postgres,
 	    "write it as postgresql://user@host/database" },
 	{ "postgres", "replica_url", url_is_postgres_or_none,
