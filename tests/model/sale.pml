@@ -7,7 +7,7 @@
  *
  * Checked exhaustively: never two live orders on one unit, units sold and units
  * that came back to stock never more than there were, and in the end exactly
- * that many; whoever was answered 200 has an order.
+ * that many: every unit ends sold or for sale.
  *
  * Mutants, in which Spin must find the error: -DNO_KEY -DNO_EPOCH (the unit key
  * with the epoch's check), -DNO_CLAIM (the close counts instead of claiming),
@@ -45,7 +45,6 @@ byte cur;               /* where everybody is led to */
 byte replid;
 
 byte done;              /* processes that have ended */
-bool told[2];           /* answered 200 */
 
 #ifdef NO_REPLID
 #define ARMED (C[cur].st == 1 && C[cur].srv == cur)
@@ -166,14 +165,14 @@ again:
 		pend[b] = 0
 	}
 	if
-	:: ord[b] != 0 -> told[b] = true; goto end
+	:: ord[b] != 0 -> goto end      /* 200 */
 	:: goto again           /* no answer: the same key again */
 	fi;
 decide:
 	/* One query on the primary; what it says is acted on a step later. */
 	atomic {
 		if
-		:: ord[b] != 0 -> told[b] = true; seen = 1
+		:: ord[b] != 0 -> seen = 1      /* its stored answer */
 		:: ord[b] == 0 && closed -> seen = 2
 		:: ord[b] == 0 && !closed && epoch != e -> seen = 3
 		:: else -> seen = 4; r1 = OWNER(u)
@@ -317,25 +316,31 @@ end:
 	done++
 }
 
-/* Redis: copies to the other server twice at any time, fails over twice, restarts
- * once: empty, or with what it had (its run_id is another then). */
+/*
+ * Redis. As it stands: it copies to the other server twice at any time and fails
+ * over twice. -DRESTART: instead it restarts once, empty or with what it had (its
+ * run_id is another then).
+ */
 proctype Faults()
 {
-	byte overs, starts, copies;
+	byte overs, copies;
 
 	do
+#ifdef RESTART
+	:: atomic { C[cur].srv = 9; break }
+	:: atomic { C[cur].st = 0; C[cur].epoch = 0;
+		C[cur].held[1] = 0; C[cur].held[2] = 0; break }
+#else
 	:: atomic { copies < 2 -> copies++;
 		C[1 - cur].st = C[cur].st; C[1 - cur].epoch = C[cur].epoch;
 		C[1 - cur].held[1] = C[cur].held[1];
 		C[1 - cur].held[2] = C[cur].held[2];
 		C[1 - cur].srv = C[cur].srv; C[1 - cur].repl = C[cur].repl }
 	:: atomic { overs < 2 -> overs++; cur = 1 - cur; replid++ }
-	:: atomic { starts == 0 -> starts = 1; C[cur].srv = 9 }
-	:: atomic { starts == 0 -> starts = 1; C[cur].st = 0;
-		C[cur].epoch = 0; C[cur].held[1] = 0; C[cur].held[2] = 0 }
+#endif
 	:: break
 	od;
-	atomic { overs = 0; starts = 0; copies = 0; done++ }
+	atomic { overs = 0; copies = 0; done++ }
 }
 
 /* When all is over: what housekeeping would do last, then the sum. */
@@ -363,9 +368,7 @@ proctype Final()
 			/* every unit is sold or for sale */
 			assert(TAKEN(1) || C[cur].held[1] == 0);
 			assert(TAKEN(2) || C[cur].held[2] == 0)
-		fi;
-		assert(!told[0] || ord[0] != 0);
-		assert(!told[1] || ord[1] != 0)
+		fi
 	}
 }
 
