@@ -654,7 +654,9 @@ conf_mdoc(const struct conf_row *rows, struct strbuf *out)
 		if (row->dflt[0] != '\0') {
 			strbuf_adds(out, "Default:\n.Ql ");
 			add_mdoc(out, row->dflt);
-			strbuf_adds(out, " .\n");
+			/* The colon of "pg:" would be taken for the end of
+			 * a sentence. */
+			strbuf_adds(out, "\\& .\n");
 		}
 		if (row->max != 0)
 			strbuf_addf(out, "From %lld to %lld%s.\n",
