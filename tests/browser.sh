@@ -26,6 +26,8 @@ trap down EXIT
 . "$IT/shop/env"
 export SOUK_SCREENSHOTS=${SOUK_SCREENSHOTS:-$srcdir/tests/screenshots}
 export CHROMIUM=${CHROMIUM:-$(command -v chromium)}
+SOUK_MAILDIR=${SOUK_MAILDIR:-$(sed -n 's/^url *= *maildir://p' "$SOUK_CONF")}
+[ -z "$SOUK_MAILDIR" ] || export SOUK_MAILDIR
 mkdir -p "$SOUK_SCREENSHOTS"
 cd "$browser" || it_bail "no $browser"
 timeout -k 10 900 node run.mjs
