@@ -49,7 +49,8 @@ it_eq "DIR/env has the address" \
 	"$(sh -c '. "$1" && echo "$SOUK_URL"' - "$a/env")" "$SOUK_URL"
 it_eq "and is nobody else's" "$(stat -c %a "$a/env")" 600
 for v in SOUK_CONF DATABASE_URL REDIS_URL SOUK_SALE_ID SOUK_SALE_PRODUCT_ID \
-	SOUK_ADMIN_TOKEN; do
+	SOUK_ADMIN_TOKEN SOUK_ADMIN_EMAIL SOUK_ADMIN_PASSWORD SOUK_BUYER_EMAIL \
+	SOUK_BUYER_PASSWORD; do
 	it_match "$v is set" "${!v:-}" .
 done
 it_eq "soukctl is on PATH" "$(command -v soukctl)" "$a/prefix/sbin/soukctl"
