@@ -14,7 +14,7 @@
 
 static const struct pg_stmt order_due = { "order_due",
 	"SELECT id FROM orders WHERE status IN ('pending', 'reserved')"
-	" AND expires_at <= clock_timestamp() ORDER BY expires_at LIMIT "
+	" AND expires_at <= now() ORDER BY expires_at LIMIT "
 	"$1::int",
 	1 };
 
@@ -22,7 +22,7 @@ static const struct pg_stmt order_due = { "order_due",
 static const struct pg_stmt order_due_lock = { "order_due_lock",
 	"SELECT id FROM orders WHERE id = $1"
 	" AND status IN ('pending', 'reserved')"
-	" AND expires_at <= clock_timestamp() FOR UPDATE SKIP LOCKED",
+	" AND expires_at <= now() FOR UPDATE SKIP LOCKED",
 	1 };
 
 const struct pg_stmt *const order_change_statements[] = { &order_due,

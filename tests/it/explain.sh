@@ -50,6 +50,20 @@ INSERT INTO sale_unit (item_id, unit, order_id, buyer, slot)
 SELECT 2001 + n % 3000, 1 + n / 3000, md5(n::text), n % 20000 + 1, 1 FROM generate_series(1, 50000) n;
 INSERT INTO orders (id, customer_id, status, currency, total, sale_item_id)
 SELECT md5(n::text), n % 20000 + 1, 'paid', 'USD', 10, 2001 + n % 3000 FROM generate_series(1, 50000) n;
+INSERT INTO orders (id, customer_id, status, currency, total, expires_at)
+SELECT md5('u' || n), n % 20000 + 1, 'pending', 'USD', 10, now() + n * interval '1 s'
+FROM generate_series(1, 5000) n;
+INSERT INTO payment (order_id, provider, intent, amount, currency, status)
+SELECT md5(n::text), 'sandbox', 'sbx_' || n, 10, 'USD', 'captured' FROM generate_series(1, 50000) n;
+INSERT INTO payment_attempt (order_id, attempt, outcome, ended_at)
+SELECT md5(n::text), 1, 'paid', now() FROM generate_series(1, 50000) n;
+INSERT INTO payment_attempt (order_id, attempt, created_at)
+SELECT md5(n::text), 2, now() - n * interval '1 s' FROM generate_series(1, 2000) n;
+INSERT INTO cart (customer_id) SELECT n FROM generate_series(1, 20000) n;
+INSERT INTO cart (token_hash, updated_at) SELECT sha256(n::text::bytea), now() - n * interval '1 min'
+FROM generate_series(1, 20000) n;
+INSERT INTO cart_line (cart_id, variant_id, quantity, price)
+SELECT c, c + k, 1, 10 FROM generate_series(1, 40000) c, generate_series(1, 2) k;
 INSERT INTO order_line (order_id, line, product_id, variant_id, title, quantity, price)
 SELECT md5(n::text), 1, n, n * 2, 't', 1, 10 FROM generate_series(1, 50000) n;
 INSERT INTO outbox (task_id, queue, type, data)

@@ -513,12 +513,13 @@ START_TEST(one_line_short_takes_none_and_cancels)
 		{ mug, 0, 5 } };
 	const char *id = given_order('a', 2, lines);
 
-	sql("UPDATE variant SET stock = 4 WHERE id = 3");
+	sql(_i == 0 ? "UPDATE variant SET stock = 2 WHERE id = 1"
+		    : "UPDATE variant SET stock = 4 WHERE id = 3");
 	ck_assert_int_eq(decrease(id), RC_OK);
 	ck_assert_str_eq(
 	    of_order(id, "status || reason"), "cancelledout_of_stock");
-	ck_assert_int_eq(stock_of(shirt_s), 10);
-	ck_assert_int_eq(stock_of(mug_v), 4);
+	ck_assert_int_eq(stock_of(shirt_s), _i == 0 ? 2 : 10);
+	ck_assert_int_eq(stock_of(mug_v), _i == 0 ? 5 : 4);
 	ck_assert_str_eq(task_state("process_payment", id), "");
 	ck_assert_str_eq(task_state("release_stock", id), "");
 	ck_assert_str_eq(task_state("send_email",
@@ -1307,7 +1308,7 @@ main(void)
 	tcase_add_test(
 	    tc, enough_stock_reserves_the_order_and_shows_its_payment);
 	tcase_add_test(tc, lists_are_forgotten_only_where_availability_changed);
-	tcase_add_test(tc, one_line_short_takes_none_and_cancels);
+	tcase_add_loop_test(tc, one_line_short_takes_none_and_cancels, 0, 2);
 	tcase_add_test(tc, a_variant_that_is_gone_cancels);
 	tcase_add_test(tc, a_decrease_after_a_cancel_takes_nothing);
 	tcase_add_test(tc, a_cancelled_reservation_comes_back_once);
