@@ -51,7 +51,7 @@
 	"local function whole()\n"                                             \
 	"  local mark = -tonumber(epoch)\n"                                    \
 	"  return state == 'armed' and\n"                                      \
-	"      m[3] .. ' ' .. m[4] == identity() and\n"                        \
+	"      (m[3] or '') .. ' ' .. (m[4] or '') == identity() and\n"        \
 	"      redis.call('HGET', K[3], '#') == epoch and\n"                   \
 	"      redis.call('HGET', K[4], '#') == epoch and\n"                   \
 	"      redis.call('HGET', K[5], '#') == epoch and\n"                   \

@@ -145,4 +145,29 @@ eq "one hold each" 3 "$(it_redis HLEN "stock:{$sale:$variant}:holds")"
 it_note "Redis away"
 it_stop redis
 eq "503" 503 "$(post "$buy")"
+
+it_note "the counters on a Redis of their own"
+it_stop fcgi
+it_start_redis
+it_mkdir "$IT/redis2"
+it_spawn redis2 TERM "${IT_AS[@]+"${IT_AS[@]}"}" redis-server --port 0 \
+	--unixsocket "$IT/redis2/sock" --unixsocketperm 777 \
+	--dir "$IT/redis2" --daemonize no --save ''
+two() { redis-cli -s "$IT/redis2/sock" "$@"; }
+it_ok "it runs" it_wait_for 10 two PING
+export SOUK_REDIS_SALE_URL=unix://$IT/redis2/sock
+it_start_fcgi fcgi.children=1
+sale 1 open '-1 hour' '1 hour'
+buyer 7
+eq "a purchase" 200 "$(post "$buy")"
+order=$(jq -r .orderId <"$IT/body")
+eq "its counter is there" 1 "$(two EXISTS "stock:{$sale:$variant}")"
+eq "and not in the other" 0 "$(it_redis EXISTS "stock:{$sale:$variant}")"
+buyer 8
+eq "sold out" "400 sold_out" "$(post "$buy") $(code)"
+for _ in 1 2 3 4 5; do post "$buy" >/dev/null; done
+asked=$(two INFO commandstats | sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\).*/\1/p')
+post "$buy" >/dev/null
+eq "which this process knows by itself" "$asked" "$(two INFO commandstats |
+	sed -n 's/^cmdstat_evalsha:calls=\([0-9]*\).*/\1/p')"
 it_summary

@@ -49,7 +49,7 @@ buying_migrate(void)
 struct shop *
 shop_another(const char *redis_url)
 {
-	struct conf *conf = NULL; /* as long as the test */
+	struct conf *conf = NULL; /* freed with it */
 	struct shop *out = NULL;
 
 	ck_assert_int_eq(setenv("REDIS_URL", redis_url, 1), 0);
@@ -57,6 +57,15 @@ shop_another(const char *redis_url)
 	    conf_load(settings_rows, NULL, environ, &conf, NULL, &e), RC_OK);
 	ck_assert_int_eq(shop_open(conf, "test", NULL, &out, &e), RC_OK);
 	return out;
+}
+
+void
+shop_end(struct shop *sh)
+{
+	struct conf *conf = (struct conf *)(uintptr_t)sh->conf;
+
+	shop_close(sh);
+	conf_free(conf);
 }
 
 void
@@ -74,10 +83,7 @@ buying_set_up(void)
 void
 buying_tear_down(void)
 {
-	const struct conf *conf = shop->conf;
-
-	shop_close(shop);
-	conf_free((struct conf *)(uintptr_t)conf);
+	shop_end(shop);
 	redis_server_remove(&server);
 	arena_free(arena);
 }

@@ -29,6 +29,7 @@ void buying_tear_down(void);
 
 /* Another process's. */
 struct shop *shop_another(const char *redis_url);
+void shop_end(struct shop *sh);
 
 void sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 int64_t number(const char *fmt, ...) __attribute__((format(printf, 1, 2)));

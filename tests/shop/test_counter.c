@@ -496,7 +496,7 @@ set_up_two(void)
 static void
 tear_down_two(void)
 {
-	shop_close(other_shop);
+	shop_end(other_shop);
 	redis_server_remove(&other);
 	buying_tear_down();
 }
@@ -612,7 +612,7 @@ START_TEST(one_arms_and_the_others_wait)
 	clock_sleep_ms(110);
 	ck_assert_int_eq(sale_arm(b, s.ref, arena, &e), RC_OK);
 	ck_assert_int_eq(state_of(&s).epoch, epoch);
-	shop_close(b);
+	shop_end(b);
 }
 END_TEST
 

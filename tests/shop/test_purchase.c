@@ -161,7 +161,7 @@ START_TEST(tax_is_added_to_the_price)
 	    number("SELECT total FROM orders WHERE id = '%s' AND tax = 248",
 		id_of(1)),
 	    3248);
-	shop_close(other);
+	shop_end(other);
 	(void)unsetenv("SOUK_SHOP_TAX");
 }
 END_TEST
@@ -613,6 +613,33 @@ START_TEST(an_item_closed_behind_the_counters_back_ends)
 }
 END_TEST
 
+START_TEST(nothing_is_placed_where_the_item_is_not_open)
+{
+	static const char *const states[] = { "closed", "draft" };
+	struct sale s = given_armed(2, 1);
+	struct counter_hold h = hold_for(&s, 1);
+
+	sql("UPDATE sale_item SET state = '%s' WHERE id = %lld", states[_i],
+	    (long long)s.item_id);
+	ck_assert(!insert(&s, 1, &h));
+}
+END_TEST
+
+START_TEST(nothing_is_placed_beyond_allotment_and_limit)
+{
+	struct sale s = given_armed(2, 1);
+	struct counter_hold h = hold_for(&s, 1);
+
+	h.unit = 3;
+	ck_assert(!insert(&s, 1, &h));
+	h.unit = 2;
+	h.slot = 2;
+	ck_assert(!insert(&s, 1, &h));
+	h.slot = 1;
+	ck_assert(insert(&s, 1, &h));
+}
+END_TEST
+
 /* ---- an unknown outcome */
 
 START_TEST(a_missed_deadline_leaves_the_hold)
@@ -643,7 +670,7 @@ START_TEST(a_missed_deadline_leaves_the_hold)
 	ck_bought(&s, 1);
 	ck_assert(bought.again);
 	check_whole(&s, 2);
-	shop_close(rival);
+	shop_end(rival);
 }
 END_TEST
 
@@ -766,6 +793,9 @@ main(void)
 	tcase_add_test(tc, while_another_arms_it_is_503);
 	tcase_add_test(tc, a_taken_unit_is_filed_and_another_taken);
 	tcase_add_test(tc, an_item_closed_behind_the_counters_back_ends);
+	tcase_add_loop_test(
+	    tc, nothing_is_placed_where_the_item_is_not_open, 0, 2);
+	tcase_add_test(tc, nothing_is_placed_beyond_allotment_and_limit);
 	tcase_add_test(tc, a_missed_deadline_leaves_the_hold);
 	tcase_add_test(tc, redis_away_is_503);
 	tcase_add_test(tc, what_is_known_to_be_sold_out_asks_nobody);
