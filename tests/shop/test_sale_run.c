@@ -46,6 +46,10 @@ new_shop(void)
 	return s;
 }
 
+static void sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+static int64_t number(const char *fmt, ...)
+    __attribute__((format(printf, 1, 2)));
+
 static void
 sql(const char *fmt, ...)
 {
@@ -1172,8 +1176,6 @@ START_TEST(a_sale_that_sells_has_no_differences)
 }
 END_TEST
 
-/* ---- how it stands */
-
 static bool
 status_has(const char *words)
 {
@@ -1182,6 +1184,66 @@ status_has(const char *words)
 	ck_assert_int_eq(sale_status(shop, sale_id, arena, &json, &e), RC_OK);
 	return strstr(json.p, words) != NULL;
 }
+
+/* 12,000 of 15,000 are sold: three pages. */
+START_TEST(a_big_sale_is_compared_page_by_page)
+{
+	struct reconciler *rec = reconciler_new(shop);
+
+	strbuf_init(&lines, 0);
+	given_open(15000, 15000, 1);
+	sql("INSERT INTO customer (email) SELECT 'big' || n || '@x.test' FROM"
+	    " generate_series(1, 12000) n ON CONFLICT DO NOTHING;"
+	    "INSERT INTO orders (id, customer_id, sale_item_id, status,"
+	    " currency, total) SELECT md5('%lld:' || c.n), c.id, i.id, 'paid',"
+	    " 'USD', 500 FROM sale_item i, (SELECT id, row_number() OVER"
+	    "  (ORDER BY id) AS n FROM customer WHERE email LIKE 'big%%') c"
+	    " WHERE i.sale_id = %lld;"
+	    "INSERT INTO order_line (order_id, line, product_id, variant_id,"
+	    " title, quantity, price) SELECT o.id, 1, %lld, %lld, 't', 1, 500"
+	    " FROM orders o JOIN sale_item i ON i.id = o.sale_item_id"
+	    " WHERE i.sale_id = %lld;"
+	    "INSERT INTO sale_unit (item_id, unit, order_id, buyer, slot)"
+	    " SELECT i.id, row_number() OVER (ORDER BY o.customer_id), o.id,"
+	    " o.customer_id::text, 1 FROM orders o JOIN sale_item i"
+	    " ON i.id = o.sale_item_id WHERE i.sale_id = %lld",
+	    (long long)sale_id, (long long)sale_id, (long long)product,
+	    (long long)variant, (long long)sale_id, (long long)sale_id);
+	redis_empty();
+	clock_sleep_ms(1100);
+	turn(rec);
+	ck_assert_int_eq(state().left, 3000);
+	ck_assert_msg(check(false) == 0, "%s", lines.s);
+	ck_assert(status_has("\"left\":3000,\"held\":0,\"sold\":12000,"));
+	/* One of the last page is cancelled and not given back, one of the
+	 * second is for sale though it is sold. */
+	sql("DELETE FROM sale_unit WHERE unit = 11000 AND item_id ="
+	    " (SELECT id FROM sale_item WHERE sale_id = %lld)",
+	    (long long)sale_id);
+	sql("UPDATE orders SET status = 'cancelled' WHERE sale_item_id ="
+	    " (SELECT id FROM sale_item WHERE sale_id = %lld)"
+	    " AND NOT EXISTS (SELECT FROM sale_unit u"
+	    "  WHERE u.order_id = orders.id)",
+	    (long long)sale_id);
+	REDIS(":units", "HDEL", "7000");
+	REDIS(":free", "ZADD", "7000", "7000");
+	ck_assert_int_eq(state().left, 3001);
+	for (int i = 0; i < 8; i++) {
+		turn(rec);
+		clock_sleep_ms(GRACE_MS / 2);
+	}
+	/* 11000 came back, 7000 is nobody else's any more. */
+	ck_assert_msg(check(false) == 0, "%s", lines.s);
+	ck_assert_int_eq(state().left, 3001);
+	ck_assert_int_eq(sale_close(shop, sale_id, arena, &e), RC_OK);
+	ck_assert_int_eq(claimed(), 3001);
+	ck_assert_int_eq(stock(variant), 3001);
+	reconciler_free(rec);
+	strbuf_release(&lines);
+}
+END_TEST
+
+/* ---- how it stands */
 
 START_TEST(the_status_adds_up)
 {
@@ -1232,6 +1294,7 @@ add(TCase *tc)
 	tcase_add_loop_test(tc, a_difference_is_named_and_mended, 0,
 	    (int)(sizeof faults / sizeof faults[0]));
 	tcase_add_test(tc, a_sale_that_sells_has_no_differences);
+	tcase_add_test(tc, a_big_sale_is_compared_page_by_page);
 	tcase_add_test(tc, the_status_adds_up);
 }
 
