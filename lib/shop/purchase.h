@@ -63,7 +63,8 @@ struct sale_order {
 /*
  * *placed false: not, and nothing of it; see why with a look at the primary.
  * RC_RETRY: nobody knows whether it is placed (the connection is closed, the
- * statement not cancelled). RC_REFUSED "no_customer".
+ * statement not cancelled), but "sale_busy": the deadline had passed before,
+ * and nothing was sent. RC_REFUSED "no_customer".
  */
 enum rc order_insert_sale(struct shop *shop, const struct sale_order *order,
     int64_t deadline, struct arena *arena, bool *placed, struct err *e);

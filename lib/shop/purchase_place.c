@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/conf.h"
 #include "shop/ids.h"
 #include "shop/purchase_int.h"
@@ -163,6 +164,11 @@ order_insert_sale(struct shop *shop, const struct sale_order *order,
 	if (rc != RC_OK)
 		return rc;
 	*placed = false;
+	/* Stopped for so long that nobody waits for the answer any more: an
+	 * order that is sent now would be one that its buyer is not told of. */
+	if (deadline_left_ms(deadline) == 0)
+		return err_set(e, RC_RETRY, "sale_busy",
+		    "the deadline has passed; nothing was sent");
 	rc = pg_exec_by(shop->pg, PG_PRIMARY, &purchase_place, &args, deadline,
 	    arena, &rows, e);
 	if (rc == RC_OK)

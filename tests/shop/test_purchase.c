@@ -674,6 +674,31 @@ START_TEST(a_missed_deadline_leaves_the_hold)
 }
 END_TEST
 
+START_TEST(after_the_deadline_nothing_is_sent)
+{
+	struct sale s = given_armed(2, 1);
+	struct sale_order o = { .id = id_of(1),
+		.buyer = "1",
+		.email = "",
+		.token = "",
+		.customer_id = customer,
+		.sale_id = s.sale_id,
+		.product_id = s.product_id,
+		.variant_id = s.variant_id,
+		.epoch = state_of(&s).epoch,
+		.unit = 1,
+		.slot = 1 };
+	int64_t p = pg_stats(shop->pg).queries;
+	bool placed = true;
+
+	ck_assert_int_eq(order_insert_sale(
+			     shop, &o, clock_mono_ms() - 1, arena, &placed, &e),
+	    RC_RETRY);
+	ck_assert_str_eq(e.code, "sale_busy");
+	ck_assert_int_eq(pg_stats(shop->pg).queries - p, 0);
+}
+END_TEST
+
 START_TEST(redis_away_is_503)
 {
 	struct sale s = given_armed(2, 1);
@@ -797,6 +822,7 @@ main(void)
 	    tc, nothing_is_placed_where_the_item_is_not_open, 0, 2);
 	tcase_add_test(tc, nothing_is_placed_beyond_allotment_and_limit);
 	tcase_add_test(tc, a_missed_deadline_leaves_the_hold);
+	tcase_add_test(tc, after_the_deadline_nothing_is_sent);
 	tcase_add_test(tc, redis_away_is_503);
 	tcase_add_test(tc, what_is_known_to_be_sold_out_asks_nobody);
 	tcase_add_loop_test(tc, it_is_forgotten, 0, 4);
