@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/strbuf.h"
+#include "shop/total.h"
 #include "store/mail.h"
 
 #ifndef SYSCONFDIR
@@ -292,6 +293,14 @@ code_is_currency(const char *s)
 	return strlen(s) == 3 && strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 3;
 }
 
+static bool
+tax_is_percent(const char *s)
+{
+	int64_t rate;
+
+	return tax_rate_parse(s, &rate);
+}
+
 /* What is neither a URI nor "key=value" libpq takes for a database's name: it
  * would look for it in the wrong place, and errors would show the password. */
 static bool
@@ -343,6 +352,8 @@ static const struct {
 	{ "shop", "base_url", url_is_web, "write it as https://shop.example" },
 	{ "shop", "currency", code_is_currency,
 	    "an ISO 4217 code in capitals is wanted, such as USD" },
+	{ "shop", "tax", tax_is_percent,
+	    "percent with at most three decimals is wanted, such as 8.25" },
 	{ "mail", "url", mail_url_ok,
 	    "write it as maildir:/PATH, smtp://user:password@host:587 or "
 	    "smtps://" },

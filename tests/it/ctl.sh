@@ -45,13 +45,15 @@ cat >"$IT/shapes.ini" <<'INI'
 [shop]
 base_url = shop.example
 currency = won
+tax = 8,25
 [postgres]
 url = mysql://me:hidden@h/d
 INI
 out=$("$soukctl" --conf "$IT/shapes.ini" conf check 2>&1)
 it_match "an address without http" "$out" 'shapes.ini:2:.*https://'
 it_match "a currency that is none" "$out" 'shapes.ini:3:.*ISO 4217'
-it_match "a database of another kind" "$out" 'shapes.ini:5:.*postgresql://'
+it_match "a tax that is no percentage" "$out" 'shapes.ini:4:.*8\.25'
+it_match "a database of another kind" "$out" 'shapes.ini:6:.*postgresql://'
 it_match "and its password is not shown" "$(grep -c hidden <<<"$out")" '^0$'
 
 # The sample, with every key as it stands, is the defaults.
