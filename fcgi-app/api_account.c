@@ -10,9 +10,11 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/guard.h"
+#include "shop/cart.h"
 
 struct client
 client_of(const struct request *rq)
@@ -33,6 +35,21 @@ account_retry_after(struct request *rq, struct response *rs, int retry_after_s)
 		    rs, rq->arena, "Retry-After", text_num(retry_after_s, num));
 }
 
+/* What was put into the cart before logging in stays in it. Where that fails
+ * the person is logged in all the same, and the guest's cart is still there. */
+static void
+take_cart(struct app *app, struct request *rq, const struct who *who,
+    int64_t customer_id)
+{
+	struct err e = ERR_INIT;
+
+	if (*who->guest != '\0' &&
+	    cart_merge(app->shop, who->guest, customer_id, rq->arena, &e) !=
+		RC_OK)
+		log_warn("cart_not_merged", LOG_S("code", e.code),
+		    LOG_S("error", e.msg));
+}
+
 enum rc
 account_enter(struct app *app, struct request *rq, struct response *rs,
     struct who *who, int64_t customer_id, struct err *e)
@@ -44,6 +61,7 @@ account_enter(struct app *app, struct request *rq, struct response *rs,
 
 	if (rc != RC_OK)
 		return rc;
+	take_cart(app, rq, who, customer_id);
 	guard_set_session(app, rq, rs, token);
 	who->token = arena_strdup(rq->arena, token);
 	/* The record is in the cache when the browser comes back. */

@@ -102,6 +102,7 @@ order_items(json_t *view, const char *currency)
 		(void)snprintf(url, sizeof url, "/products/%lld",
 		    (long long)page_num(item, "productId", 0));
 		view_span(item, "url", span_of(url));
+		view_optional(item, "variantTitle");
 		view_price(item, "sum_text", sum, currency);
 		subtotal += sum;
 	}

@@ -231,15 +231,15 @@ static void
 show_order(const char *status, const char *payment, const char *reason,
     const char *access)
 {
-	json_t *order = json_pack(
-	    "{s:s,s:s,s:s,s:[{s:i,s:i,s:s,s:i,s:i}],s:i,s:i,s:i,s:s,s:s,s:s,"
-	    "s:{s:s,s:s}}",
+	json_t *order = json_pack("{s:s,s:s,s:s,s:[{s:i,s:i,s:s,s:s,s:i,s:i}],"
+				  "s:i,s:i,s:i,s:s,s:s,s:s,"
+				  "s:{s:s,s:s}}",
 	    "id", order_id, "status", status, "reason", reason, "items",
-	    "productId", 42, "variantId", 7, "title", "Blue mug", "quantity", 2,
-	    "price", 2550, "shipping", 500, "tax", 0, "total", 5600, "currency",
-	    "USD", "createdAt", "2026-11-22T18:00:00Z", "expiresAt",
-	    "2026-11-22T18:15:00Z", "payment", "status", payment, "error",
-	    "Your <card> was declined.");
+	    "productId", 42, "variantId", 7, "title", "Blue mug",
+	    "variantTitle", "Large", "quantity", 2, "price", 2550, "shipping",
+	    500, "tax", 0, "total", 5600, "currency", "USD", "createdAt",
+	    "2026-11-22T18:00:00Z", "expiresAt", "2026-11-22T18:15:00Z",
+	    "payment", "status", payment, "error", "Your <card> was declined.");
 
 	ck_assert_msg(page_order_render(
 			  ctx, dumped(order), access, &form, &out, &e) == RC_OK,
@@ -280,7 +280,7 @@ START_TEST(order_offers_what_its_state_allows)
 	ck_there("Your &lt;card&gt; was declined.", orders[_i].pay);
 	ck_there("Held for you until 22 November 2026, 18:15 UTC",
 	    orders[_i].cancel);
-	ck_has("2 × <a href=\"/products/42\">Blue mug</a>");
+	ck_has("2 × <a href=\"/products/42\">Blue mug</a>, Large</span>");
 	ck_has("<dd>$56.00</dd>");
 	ck_has_not("name=\"t\"");
 }

@@ -231,6 +231,21 @@ it_eq "nor can it be cancelled" "$(say /cart/add?product=$product >/dev/null
 it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
 	-u DATABASE_REPLICA_URL -u REDIS_URL souk-workers
 
+it_note "a guest's cart comes along"
+jar=$IT/jar0
+say "/cart/add?product=$product&variant=$variant" >/dev/null
+post /cart "product=$product" "variant=$variant" quantity=4 >/dev/null
+say /login >/dev/null
+it_eq "logged in" "$(post /login next=/cart email=bo@example.com \
+	'password=correct horse') $(it_header Location)" '303 /cart'
+it_match "with what was in it" "$(say /cart >/dev/null; body)" \
+	"name=\"q_$variant\"[^>]* value=\"4\""
+it_eq "removed by its button" "$(post /cart "remove=$variant"
+	) $(it_header Location)" '303 /cart?say=removed'
+jar=$IT/jar
+it_match "it is the cart of the person, in every browser" \
+	"$(say /cart >/dev/null; body)" 'cart is empty'
+
 # in_cart N: that many of the product, in the cart of whoever $jar is
 in_cart() {
 	say "/cart/add?product=$product&variant=$variant" >/dev/null
