@@ -50,8 +50,7 @@ static const struct pg_stmt run_touch = { "sale_run_touch",
 	1 };
 
 static const struct pg_stmt run_lock_items = { "sale_run_lock_items",
-	"SELECT " SALE_ITEM_COLUMNS
-	" FROM sale_item i"
+	"SELECT " SALE_ITEM_COLUMNS " FROM sale_item i"
 	" WHERE i.sale_id = $1 ORDER BY i.variant_id FOR UPDATE OF i",
 	1 };
 
@@ -364,9 +363,10 @@ arm_all(struct shop *shop, const struct change *c, bool *fresh,
 		enum rc rc =
 		    counter_state(shop->sale_redis, ref, arena, &state, &why);
 
-		if (rc == RC_OK && state.armed &&
-		    (c->all[i].state == SI_DRAFT ||
-			state.epoch == c->all[i].epoch))
+		/* Of one that was a draft there may be a counter of another
+		 * database's sale of that number. */
+		if (rc == RC_OK && state.armed && c->all[i].state == SI_OPEN &&
+		    state.epoch == c->all[i].epoch)
 			continue;
 		*fresh = true;
 		if (rc == RC_OK)

@@ -422,6 +422,33 @@ START_TEST(opening_again_arms_what_is_not_armed)
 }
 END_TEST
 
+/* The shop's database was made anew, its Redis was not. */
+START_TEST(a_counter_of_another_shop_is_not_taken_for_ours)
+{
+	struct redis_reply r;
+
+	given_open(10, 6, 1);
+	sql("UPDATE sale_item SET state = 'draft', epoch = 0, armed_at = NULL"
+	    " WHERE sale_id = %lld",
+	    (long long)sale_id);
+	ck_assert_int_eq(
+	    redis_callv(shop->sale_redis, NULL, arena, &r, &e, "HSET",
+		arena_printf(arena, "stock:{%lld:%lld}", (long long)sale_id,
+		    (long long)variant),
+		"allotment", "99", NULL),
+	    RC_OK);
+	sql("UPDATE variant SET stock = 10 WHERE id = %lld",
+	    (long long)variant);
+	clock_sleep_ms(150); /* one arming in 100 ms */
+	ck_assert_msg(
+	    sale_open(shop, sale_id, arena, &e) == RC_OK, "%s", e.msg);
+	ck_assert_int_eq(state().left, 6);
+	ck_assert_int_eq(state().epoch,
+	    number("SELECT epoch FROM sale_item WHERE sale_id = %lld",
+		(long long)sale_id));
+}
+END_TEST
+
 START_TEST(all_items_open_or_none)
 {
 	int64_t rich = given_variant(10);
@@ -1268,6 +1295,7 @@ add(TCase *tc)
 {
 	tcase_add_test(tc, opening_takes_the_allotment_once_and_arms);
 	tcase_add_test(tc, opening_again_arms_what_is_not_armed);
+	tcase_add_test(tc, a_counter_of_another_shop_is_not_taken_for_ours);
 	tcase_add_test(tc, all_items_open_or_none);
 	tcase_add_test(tc, an_open_sale_takes_a_further_item);
 	tcase_add_test(tc, a_variant_is_in_one_open_sale);
