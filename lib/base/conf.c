@@ -536,7 +536,9 @@ conf_dump(const struct conf *conf, struct strbuf *out)
 			section = row->section;
 		}
 		strbuf_addf(out, "%s = %s ; %s\n", row->key,
-		    row->secret && v->set ? "(set)" : v->text, v->source);
+		    row->secret && v->set && v->text[0] != '\0' ? "(set)"
+								 : v->text,
+		    v->source);
 	}
 }
 
