@@ -31,6 +31,14 @@ it_match "as JSON" "$("$soukctl" doctor --json)" '"level":"ok","what":"postgres.
 it_redis CONFIG SET maxmemory-policy allkeys-lru >/dev/null
 it_match "a policy that evicts sales is a fault" "$("$soukctl" doctor)" \
 	'^fail redis.maxmemory-policy: allkeys-lru'
+export SOUK_REDIS_SALE_URL=$REDIS_TCP_URL
+it_match "also where the counters have a Redis of their own" "$("$soukctl" doctor)" \
+	'^fail redis.sale.maxmemory-policy: allkeys-lru'
+it_match "the cache alone may evict as it likes" "$("$soukctl" doctor)" \
+	'^warn redis.maxmemory-policy: allkeys-lru'
+SOUK_REDIS_SALE_URL=redis://127.0.0.1:1/0
+it_match "one that is not there is a fault" "$("$soukctl" doctor)" '^fail redis.sale:'
+unset SOUK_REDIS_SALE_URL
 it_redis CONFIG SET maxmemory-policy noeviction >/dev/null
 it_match "and one that stops when it is full" "$("$soukctl" doctor)" \
 	'^warn redis.maxmemory-policy: noeviction'
