@@ -354,6 +354,7 @@ START_TEST(a_good_token_pays)
 	ck_assert_int_eq(process("tok_ok"), RC_OK);
 	IS("paid captured paid 1 0");
 	ck_assert_int_eq(confirms, 1);
+	ck_assert_str_eq(value("SELECT count(*) FROM finished_task"), "1");
 }
 END_TEST
 
@@ -865,6 +866,52 @@ START_TEST(whatever_happens_in_between_ends_well)
 }
 END_TEST
 
+static void
+buyer_cancels_and_the_refund_is_lost(void)
+{
+	cancel_order();
+	sql("DELETE FROM outbox WHERE type = 'refund_payment'");
+}
+
+START_TEST(a_late_payment_writes_its_own_refund)
+{
+	given_order("tok_ok");
+	happens_at = AFTER_CONFIRM;
+	happens = buyer_cancels_and_the_refund_is_lost;
+	ck_assert_int_eq(process("tok_ok"), RC_OK);
+	IS("cancelled captured paid 1 0");
+	work(1);
+	IS("cancelled refunded paid 1 1250");
+}
+END_TEST
+
+/* Somebody else, with the housekeeper's task, was faster. */
+static void
+it_is_settled_and_paid_again(void)
+{
+	ck_assert_int_eq(
+	    run(other, "process_payment", "00000000000000000000000000000abc",
+		"{\"orderId\":\"" ORDER "\",\"attempt\":1,"
+		"\"token\":\"tok_declined\"}"),
+	    RC_OK);
+	IS("reserved declined declined 0 0");
+	ck_assert_int_eq(
+	    payment_again(other, ORDER, "tok_slow", arena, &e), RC_OK);
+}
+
+START_TEST(an_old_decline_does_not_end_a_new_attempt)
+{
+	given_order("tok_declined");
+	happens_at = AFTER_CONFIRM;
+	happens = it_is_settled_and_paid_again;
+	ck_assert_int_eq(process("tok_declined"), RC_OK);
+	ck_assert(happens == NULL);
+	IS("reserved declined declined,unknown 0 0");
+	work(1);
+	IS("paid captured declined,paid 1 0");
+}
+END_TEST
+
 START_TEST(a_process_killed_while_it_waits_for_the_answer)
 {
 	given_order("tok_slow");
@@ -971,6 +1018,8 @@ main(void)
 	tcase_add_test(tc, an_unsigned_event_changes_nothing);
 	tcase_add_test(tc, a_dead_attempt_is_found_and_resolved);
 	tcase_add_test(tc, a_dead_refund_is_found_and_made);
+	tcase_add_test(tc, a_late_payment_writes_its_own_refund);
+	tcase_add_test(tc, an_old_decline_does_not_end_a_new_attempt);
 	tcase_add_test(tc, a_process_killed_while_it_waits_for_the_answer);
 	tcase_add_test(tc, the_table_has_an_end);
 	tcase_add_test(tc, tokens_are_visible_ascii);
