@@ -77,8 +77,14 @@ it_eq "is private" "$(it_header Cache-Control)" "$private"
 it_eq "without its token nothing is added" "$(say /cart \
 	-d "product=$product&variant=$variant&quantity=2&do=add")" 403
 it_match "and it says what to do" "$(body)" 'open for too long'
-it_eq "nor with another's" "$(say /cart \
-	-d "form_token=0&product=$product&variant=$variant&quantity=2")" 403
+it_status "/cart/add?product=$product" -c "$IT/other" >/dev/null
+theirs=$(hidden form_token)
+it_eq "nor with another's" "${#theirs} $(say /cart -d \
+	"form_token=$theirs&product=$product&variant=$variant&quantity=2")" \
+	'64 403'
+it_eq "nor with one that belongs to nobody" "$(it_status /cart -d \
+	"form_token=$(printf 'souk guest form ' | sha256sum |
+		cut -d' ' -f1)&product=$product&variant=$variant&quantity=2")" 403
 say "/cart/add?product=$product&variant=$variant&quantity=2" >/dev/null
 it_eq "nor from another site" "$(say /cart -H 'Origin: https://evil.example' \
 	-d "form_token=$(hidden form_token)&product=$product&quantity=2")" 403
