@@ -210,6 +210,35 @@ START_TEST(a_rolled_back_cause_leaves_no_task)
 }
 END_TEST
 
+START_TEST(old_records_go_but_for_tasks_that_may_come_again)
+{
+	int64_t n = -1;
+	struct task *t;
+	char id[TASK_ID_CHARS + 1];
+
+	write_task("send_email", "dead", 0);
+	t = receive_one(queue);
+	ck_assert_int_eq(queue_bury(queue, t, "no", arena, &e), RC_OK);
+	write_task("send_email", "waits", 0);
+	for (int i = 0; i < 4; i++) {
+		static const char *const keys[] = { "dead", "waits", "old",
+			"new" };
+
+		task_id("send_email", keys[i], id);
+		ck_assert_int_eq(task_finish(pg, id, arena, &e), RC_OK);
+	}
+	sql(arena_printf(arena,
+	    "UPDATE finished_task SET finished_at = now() - interval '15 days'"
+	    " WHERE task_id <> '%s'",
+	    id));
+	ck_assert_int_eq(finished_task_purge(pg, 10, arena, &n, &e), RC_OK);
+	ck_assert_int_eq(n, 1);
+	task_id("send_email", "old", id);
+	ck_assert_str_eq(look("SELECT count(*) FROM finished_task"), "3");
+	ck_assert_int_eq(task_finish(pg, id, arena, &e), RC_OK);
+}
+END_TEST
+
 /* ---- receiving */
 
 START_TEST(a_task_comes_as_it_was_written)
@@ -664,6 +693,7 @@ main(void)
 		an_id_is_of_type_and_key, a_hidden_task_is_due_when_it_is_shown,
 		a_hidden_task_can_be_dropped, a_delayed_task_waits,
 		a_rolled_back_cause_leaves_no_task,
+		old_records_go_but_for_tasks_that_may_come_again,
 		a_task_comes_as_it_was_written,
 		two_receivers_never_get_one_task,
 		a_receiver_does_not_wait_for_another,
