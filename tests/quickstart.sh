@@ -2,7 +2,7 @@
 # The quick start as a stranger uses it: up, twice, two side by side, and down;
 # and what it says where it cannot.
 . "$(dirname "${BASH_SOURCE[0]}")/it/lib.sh"
-it_need curl nginx redis-server initdb
+it_need curl jq nginx redis-server initdb wrk
 
 qs=$srcdir/quickstart a=$IT/a b=$IT/b
 it_port PORT_A
@@ -71,6 +71,65 @@ if [ "$(id -u)" = 0 ]; then
 		stat -c %U "/proc/$p" 2>/dev/null
 	done | grep -c root)" 0
 fi
+
+it_note "buying"
+curl -sS -c "$IT/jar" -o "$IT/login" -H 'Content-Type: application/json' \
+	-d "{\"email\":\"$SOUK_BUYER_EMAIL\",\"password\":\"$SOUK_BUYER_PASSWORD\"}" \
+	"$SOUK_URL/api/login"
+order=$(curl -sS -b "$IT/jar" -H 'Content-Type: application/json' \
+	-H 'Idempotency-Key: the-first-one' \
+	-d "{\"saleId\":$SOUK_SALE_ID,\"productId\":$SOUK_SALE_PRODUCT_ID}" \
+	"$SOUK_URL/api/flash-sale/purchase" | jq -r .orderId)
+paid() {
+	[ "$(psql -XAtc "SELECT status FROM orders WHERE id = '$order'" \
+		"$DATABASE_URL")" = paid ]
+}
+mailed() { [ "$(find "$a/mail/new" -type f | wc -l)" -ge 2 ]; }
+it_ok "the buyer buys in the sample sale, and has paid" it_wait_for 20 paid
+it_ok "and gets his mail" it_wait_for 20 mailed
+
+# 10,000 people, 500 pieces.
+product=$(psql -XAtc "SELECT min(p.id) FROM product p WHERE status = 'active' AND
+	(SELECT count(*) FROM variant v WHERE v.product_id = p.id) = 1" "$DATABASE_URL")
+psql -XAtqc "UPDATE variant SET stock = 507 WHERE product_id = $product" "$DATABASE_URL"
+rush=$(soukctl --quiet sale create --product "$product" --allotment 500 \
+	--limit 1 --start now --end +1h)
+it_ok "a sale of 500 opens" soukctl --quiet sale open "$rush"
+soukctl --quiet loadtest buyers 10000 >"$IT/cookies"
+cat >"$IT/rush.lua" <<LUA
+local cookies, threads, n = {}, 0, 0
+for line in io.lines("$IT/cookies") do
+  cookies[#cookies + 1] = "souk_session=" .. line
+end
+function setup(thread)
+  thread:set("first", threads * #cookies / 2)
+  threads = threads + 1
+end
+function init() n = first end
+request = function()
+  n = n % #cookies + 1
+  return wrk.format("POST", "/api/flash-sale/purchase", { Cookie = cookies[n],
+    ["Content-Type"] = "application/json" },
+    '{"saleId":$rush,"productId":$product}')
+end
+LUA
+asked() { # everybody at least once
+	wrk -t2 -c64 -d8s --latency -s "$IT/rush.lua" "$SOUK_URL" >"$IT/rush" 2>&1
+	[ "$(awk '/requests in/ {print $1}' "$IT/rush")" -ge 10000 ]
+}
+it_ok "10,000 people ask" it_wait_for 60 asked
+it_note "$(grep -E 'Latency  |99%|requests in' "$IT/rush" | tr -s ' \n' ' ')"
+it_eq "exactly 500 have an order" "$(psql -XAtc "SELECT count(*), count(DISTINCT
+	customer_id) FROM orders WHERE sale_item_id IN (SELECT id FROM sale_item
+	WHERE sale_id = $rush)" "$DATABASE_URL")" "500|500"
+all_paid() {
+	[ "$(psql -XAtc "SELECT count(*) FROM orders WHERE status <> 'paid'" \
+		"$DATABASE_URL")" = 0 ]
+}
+it_ok "which are all paid" it_wait_for 60 all_paid
+it_ok "and the books agree" soukctl --quiet sale check "$rush"
+it_eq "nobody waits for stock that is not there" "$(curl -sS \
+	"$SOUK_URL/api/products/$product/stock" | jq .stock)" 0
 
 it_note "a second one beside it"
 refused "a port that is taken" "port $PORT_A is taken" \
