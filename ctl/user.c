@@ -227,8 +227,7 @@ const struct ctl_cmd user_cmds[] = {
 	    .operands = "N",
 	    .min = 1,
 	    .max = 1,
-	    .help = "make N customers without passwords, each with a session; "
-		    "print a session's cookie value a line",
+	    .help = "N customers, each with a session; prints their cookies",
 	    .run = buyers_run },
 	{ 0 },
 };
