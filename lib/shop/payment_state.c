@@ -38,7 +38,7 @@ static const struct pg_stmt attempt_insert = { "payment_attempt_insert",
 static const struct pg_stmt order_prolong = { "payment_order_prolong",
 	"UPDATE orders SET expires_at = greatest(expires_at,"
 	" least(now() + $2 * interval '1 s',"
-	"  coalesce(expires_cap, created_at + 4 * $2 * interval '1 s')))"
+	"  coalesce(expires_cap, created_at + 3 * $2 * interval '1 s')))"
 	" WHERE id = $1 AND expires_at IS NOT NULL",
 	2 };
 
