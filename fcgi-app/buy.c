@@ -5,6 +5,7 @@
 #include "base/arena.h"
 #include "base/conf.h"
 #include "base/form.h"
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "fcgi-app/app_int.h"
@@ -76,6 +77,14 @@ buy_token(struct app *app, const struct fields *sent, const char **token,
 	if (*token == NULL || !sandbox(app))
 		*token = "";
 	return payment_token_check(*token, e);
+}
+
+const char *
+buy_busy(const struct request *rq, const struct err *e)
+{
+	log_warn("request_failed", LOG_I("status", 503), LOG_S("code", e->code),
+	    LOG_S("error", e->msg), LOG_S("path", rq->path));
+	return "busy";
 }
 
 enum rc

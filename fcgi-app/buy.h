@@ -43,6 +43,10 @@ const char *buy_person(struct request *rq, const struct who *who);
 enum rc buy_token(struct app *app, const struct fields *sent,
     const char **token, struct err *e);
 
+/* The page says "we are very busy" where route.c would have answered 503: why,
+ * for the log. Gives the code of what to say. */
+const char *buy_busy(const struct request *rq, const struct err *e);
+
 /* A page, by what its render function gave. */
 enum rc buy_page(struct request *rq, struct response *rs, int status,
     const struct strbuf *page);

@@ -315,7 +315,7 @@ try_to_place(struct checkout *c, const json_t *cart, struct err *e)
 	    look_up(c, e) == RC_OK)
 		return see_order(c); /* two windows at once */
 	if (rc == RC_RETRY)
-		return show(c, &c->sent, 503, "busy", e);
+		return show(c, &c->sent, 503, buy_busy(c->rq, e), e);
 	if (rc == RC_REFUSED || rc == RC_INVALID || rc == RC_NONE)
 		return show(c, &c->sent, route_status(rc, e->code),
 		    rc == RC_NONE ? "out_of_stock" : e->code, e);

@@ -84,8 +84,8 @@ typedef enum rc change(struct app *app, struct request *rq,
     const struct view *v, const struct fields *sent, struct err *e);
 
 static enum rc
-answer(struct app *app, struct request *rq, const struct match *m,
-    change *todo, struct response *rs, struct err *e)
+answer(struct app *app, struct request *rq, const struct match *m, change *todo,
+    struct response *rs, struct err *e)
 {
 	struct view v = { .id = m->order, .access = "" };
 	struct fields sent;
@@ -103,7 +103,7 @@ answer(struct app *app, struct request *rq, const struct match *m,
 		return show(app, rq, &v, &sent, rs, route_status(rc, e->code),
 		    e->code, e);
 	if (rc == RC_RETRY)
-		return show(app, rq, &v, &sent, rs, 503, "busy", e);
+		return show(app, rq, &v, &sent, rs, 503, buy_busy(rq, e), e);
 	if (rc != RC_OK)
 		return rc;
 	return private_see_other(rq, rs,

@@ -91,7 +91,8 @@ buy(struct app *app, struct request *rq, const struct who *who,
     struct err *e)
 {
 	unsigned char hash[BODY_HASH_BYTES];
-	char id[EFFECT_ID_CHARS + 1];
+	/* The answer borrows it. */
+	char *id = arena_alloc(rq->arena, EFFECT_ID_CHARS + 1);
 	struct purchase_req req = { .keyed = true,
 		.customer_id = who->session.customer_id,
 		.email = who->session.email,
@@ -139,7 +140,8 @@ page_confirm_post(struct app *app, struct request *rq, const struct match *m,
 		return show(app, rq, &who, &wish, &sent, rs,
 		    route_status(rc, e->code), e->code, e);
 	if (rc == RC_RETRY)
-		return show(app, rq, &who, &wish, &sent, rs, 503, "busy", e);
+		return show(
+		    app, rq, &who, &wish, &sent, rs, 503, buy_busy(rq, e), e);
 	if (rc != RC_OK)
 		return rc;
 	return private_see_other(

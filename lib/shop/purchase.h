@@ -28,7 +28,7 @@ struct purchase_req {
 };
 
 struct purchase {
-	const char *order_id;
+	const char *order_id; /* the id of the request, borrowed, or in the arena */
 	int64_t stock; /* as answered, also to a repeat */
 	bool again;    /* it stood already */
 };
