@@ -322,8 +322,8 @@ const struct ctl_cmd sale_cmds[] = {
 	    .operands = "[SALE]",
 	    .min = 0,
 	    .max = 1,
-	    .help = "a line for each difference between orders, counter and "
-		    "tasks; exit 1: some, 111: could not look",
+	    .help = "name what orders, counter and tasks differ in; exit 1: "
+		    "something",
 	    .run = check_run },
 	{ .name = "sale repair",
 	    .operands = "[SALE]",
