@@ -7,13 +7,17 @@
 # the dust has settled checker.mjs reads PostgreSQL, Redis and the provider's
 # books and nothing else.
 #
-# CHAOS_BUYERS (2000), CHAOS_UNITS (500), CHAOS_SECONDS (20): how many, how long
-# faults go on. CHAOS_SQL: statements for the database before the sale opens
-# (the test of the checker takes a key away). Without a seed: $CHAOS_SEED or 1.
+# Every third seed closes the sale in the middle of the crowd; the others close
+# it at the end.
+#
+# By environment: CHAOS_BUYERS, CHAOS_UNITS, CHAOS_SECONDS (how long people
+# come and faults go on). CHAOS_SQL: statements for the database before the sale
+# opens (the test of the checker takes keys away). CHAOS_CLOSE=yes|no. IT_KEEP=1
+# keeps all files. Without a seed: $CHAOS_SEED or 1.
 . "${srcdir:-$(dirname "${BASH_SOURCE[0]}")/../..}/tests/it/lib.sh"
 it_need curl jq node initdb redis-server nginx
 here=$srcdir/tests/chaos
-buyers=${CHAOS_BUYERS:-2000} units=${CHAOS_UNITS:-500} seconds=${CHAOS_SECONDS:-20}
+buyers=${CHAOS_BUYERS:-300} units=${CHAOS_UNITS:-80} seconds=${CHAOS_SECONDS:-10}
 limit=2
 seeds=${*:-${CHAOS_SEED:-1}}
 
@@ -59,9 +63,11 @@ it_wait_for 10 it_open_port "$RP" || it_bail "no switch"
 REDIS_URL=redis://127.0.0.1:$RP/0
 export REDIS_URL
 
-settings=("order.expires=${CHAOS_EXPIRES:-6s}" payment.timeout=700ms
+# Times are short, so that what a schedule begins is over soon.
+settings=("order.expires=${CHAOS_EXPIRES:-6s}" payment.timeout=500ms
 	"mail.url=maildir:$IT/mail" workers.max_receives=200 workers.backoff=100ms
-	workers.visibility=3s workers.drain=5s sale.deadline=1s fcgi.children=4
+	workers.max_backoff=2s workers.visibility=3s workers.drain=5s
+	workers.payment=4 sale.deadline=1s fcgi.children=4
 	"workers.pid_file=$IT/run/workers.pid"
 	"workers.status_file=$IT/run/workers.status")
 it_ini "${settings[@]}"
@@ -70,18 +76,12 @@ it_sample
 [ -z "${CHAOS_SQL:-}" ] || it_psql -U postgres -c "$CHAOS_SQL" || it_bail CHAOS_SQL
 it_start_nginx
 it_start_fcgi "${settings[@]}"
-
-workers_start() {
-	it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
+program() { # NAME PROGRAM
+	it_spawn "$1" TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
 		env -u DATABASE_URL -u DATABASE_REPLICA_URL -u REDIS_URL \
-		-u SOUK_URL souk-workers
+		-u SOUK_URL "$2"
 }
-workers_start
-fcgi_again() {
-	it_spawn fcgi TERM "${IT_AS[@]+"${IT_AS[@]}"}" \
-		env -u DATABASE_URL -u DATABASE_REPLICA_URL -u REDIS_URL \
-		-u SOUK_URL souk-fcgi
-}
+program workers souk-workers
 
 # ---- the faults
 dice() { # N: 0..N-1 into $d, from the seed
@@ -109,14 +109,35 @@ killed() { # NAME: SIGKILL, and gone
 }
 
 fault_fcgi_child() { child_of "${IT_PID[fcgi]}" && kill -KILL "$c"; }
+# As an init system does: until it stays. Children that live on without their
+# master (one may be stopped just now) have the socket until they have ended.
+fcgi_stays() {
+	it_alive fcgi || {
+		wait_gone fcgi
+		program fcgi souk-fcgi
+	}
+	grep -q "pid=${IT_PID[fcgi]} event=ready" "$IT/fcgi.log"
+}
 fault_fcgi_master() {
 	killed fcgi
-	fcgi_again
+	program fcgi souk-fcgi
+	it_wait_for 20 fcgi_stays || it_bail "souk-fcgi did not come back"
 }
+# Longer than the reconciler waits (three deadlines of a purchase).
+fault_fcgi_stopped() {
+	child_of "${IT_PID[fcgi]}" || return
+	kill -STOP "$c"
+	(
+		sleep 4
+		kill -CONT "$c" 2>/dev/null
+	) &
+	asleep+=($!)
+}
+asleep=()
 fault_worker() { child_of "${IT_PID[workers]}" && kill -KILL "$c"; }
 fault_supervisor() {
 	killed workers
-	workers_start
+	program workers souk-workers
 }
 fault_redis_aof() {
 	killed "redis-$redis_now"
@@ -125,40 +146,67 @@ fault_redis_aof() {
 fault_redis_truncated() {
 	local f
 	killed "redis-$redis_now"
-	f=$(ls -S "$IT/redis-$redis_now"/appendonlydir/*.incr.aof 2>/dev/null | head -n 1)
+	f=$(find "$IT/redis-$redis_now" -name '*.incr.aof' -o -name appendonly.aof |
+		tail -n 1)
 	dice 20000
 	[ -z "$f" ] || truncate -s -$((d < $(stat -c %s "$f") ? d : 0)) "$f"
 	redis_start "$redis_now" --aof-load-truncated yes
 }
 fault_redis_empty() {
 	killed "redis-$redis_now"
-	rm -rf "$IT/redis-$redis_now"/appendonlydir
+	rm -rf "$IT/redis-$redis_now"/*
 	redis_start "$redis_now"
 }
 # The replica stops listening, the sale goes on for a moment, then the replica
 # is what everybody is led to. The old one lives on and becomes its replica, so
 # that the next fail-over goes back to a server that was armed before.
+replica_stands_up() { # into $to
+	to=$(other "$redis_now")
+	it_wait_for 2 redis_synced "$to" || return 1
+	rcli "$to" REPLICAOF NO ONE >/dev/null
+}
+replica_of_now() {
+	rcli "$(other "$redis_now")" REPLICAOF 127.0.0.1 \
+		"$(if [ "$redis_now" = a ]; then echo "$RA"; else echo "$RB"; fi)" >/dev/null
+}
 fault_failover() {
 	local to
-	to=$(other "$redis_now")
-	redis_up "$to" && redis_synced "$to" || return 0
-	rcli "$to" REPLICAOF NO ONE >/dev/null
+	replica_stands_up || return
 	sleep 0.3
 	redis_point "$to"
-	rcli "$(other "$to")" REPLICAOF 127.0.0.1 \
-		"$(if [ "$to" = a ]; then echo "$RA"; else echo "$RB"; fi)" >/dev/null
+	replica_of_now
 }
-fault_backend() { # one backend dies: all of PostgreSQL recovers from the crash
+# There and back: the first one knows nothing of what was sold meanwhile, and
+# still is what it was armed on.
+fault_there_and_back() {
+	local to from=$redis_now
+	replica_stands_up || return
+	redis_point "$to"
+	dice 900
+	sleep "1.$((d + 100))"
+	redis_point "$from"
+	replica_of_now
+}
+# One backend dies: all of PostgreSQL recovers from the crash. Dies what recovers,
+# PostgreSQL gives up, and is started again as an init system would.
+fault_backend() {
 	child_of "${IT_PID[pg]}" && kill -KILL "$c"
 }
-pg_backends_gone() { ! pgrep -f "postgres: .*souk" -P 1 >/dev/null 2>&1; }
-fault_postgres() {
-	kill -QUIT "${IT_PID[pg]}" # immediate: as if it had crashed
+pg_again() {
 	wait_gone pg
 	it_pg_launch pg "$IT/pg/data" "$PGPORT_MAIN" -c max_connections=120
 }
-faults=(fcgi_child fcgi_child worker worker fcgi_master supervisor redis_aof
-	redis_truncated redis_empty failover failover backend postgres)
+pg_stays() {
+	it_alive pg || pg_again
+	"$IT_PGBIN/pg_isready" -q -h "$IT/pg" -p "$PGPORT_MAIN"
+}
+fault_postgres() {
+	kill -QUIT "${IT_PID[pg]}" # immediate: as if it had crashed
+	pg_again
+}
+faults=(fcgi_child fcgi_child worker worker fcgi_master fcgi_stopped supervisor
+	redis_aof redis_truncated redis_empty failover there_and_back
+	there_and_back backend postgres)
 
 # ---- one seed
 settled() {
@@ -170,16 +218,56 @@ at_rest() { # left + held + sold = allotment, nothing held
 	souk_ctl sale status "$sale" --json | jq -e '.items | all(.armed and .held == 0
 		and .left + .held + .sold == .allotment)'
 }
+both_alive() { it_alive fcgi && it_alive workers; }
 souk_ctl() { it_souk_env soukctl --quiet "$@"; }
-
-run_seed() {
-	local seed=$1 end name list='' rc
-	RANDOM=$seed
-	IT_SEED=$seed
-	rm -rf "$IT/mail/new" "$IT/mail/cur" "$IT/mail/tmp"
+clean() {
 	it_psql -c "TRUNCATE orders, order_line, sale_unit, payment, payment_attempt, payment_event,
 		outbox, finished_task, dead_task, sandbox_intent, sandbox_call, analytics_event CASCADE"
-	read -r product variant stock < <(it_psql -F ' ' -c "SELECT p.id, v.id, v.stock FROM product p
+}
+verdict() { # NAME armed|closed
+	local out rc p=$RA
+	[ "$redis_now" = a ] || p=$RB
+	counts='{}'
+	out=$(REDIS_PORT=$p STOCK=$((units + 7)) node "$here/checker.mjs" "$sale" \
+		"$IT/cookies" "$IT/answers" "$IT/mail" "$2" 2>&1)
+	rc=$?
+	counts=$(printf '%s\n' "$out" | tail -n 1)
+	it_note "$1: $counts"
+	if [ $rc = 0 ]; then
+		it_pass "$1: the checker is content"
+	else
+		it_fail "$1: the checker is content" "$out"
+	fi
+}
+closed=
+close_in() { # MS: whatever is away meanwhile
+	sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"
+	it_wait_for 60 souk_ctl sale close "$sale"
+}
+
+run_faults() { # CROWD: until it has gone, or the time is over
+	local crowd=$1 end=$((${EPOCHREALTIME/./} + seconds * 1000000)) name list=''
+	n_faults=0
+	while [ "${EPOCHREALTIME/./}" -lt $end ] && kill -0 "$crowd" 2>/dev/null; do
+		dice 600
+		sleep "0.$((d + 100))"
+		dice ${#faults[@]}
+		name=${faults[d]}
+		list+=" $name"
+		n_faults=$((n_faults + 1))
+		"fault_$name"
+		it_alive pg || pg_again
+	done
+	it_wait_for 30 pg_stays || it_bail "PostgreSQL did not come back"
+	it_note "faults:$list"
+}
+
+run_seed() {
+	local seed=$1 rc crowd closer
+	RANDOM=$((seed * 7919 % 32768))
+	find "$IT/mail" -type f -delete
+	it_wait_for 10 clean || it_bail "TRUNCATE"
+	read -r product variant < <(it_psql -F ' ' -c "SELECT p.id, v.id FROM product p
 		JOIN variant v ON v.product_id = p.id WHERE p.status = 'active' AND NOT EXISTS
 		(SELECT FROM variant w WHERE w.product_id = p.id AND w.id <> v.id) ORDER BY p.id LIMIT 1")
 	it_psql -c "UPDATE variant SET stock = $units + 7 WHERE id = $variant"
@@ -187,53 +275,48 @@ run_seed() {
 		--allotment "$units" --limit $limit --price 1200 --start now --end +1h) ||
 		it_bail "sale create"
 	souk_ctl sale open "$sale" || it_bail "sale open"
-	it_souk_env soukctl loadtest buyers "$buyers" >"$IT/cookies" || it_bail "buyers"
-	it_eq "seed $seed: buyers" "$(wc -l <"$IT/cookies")" "$buyers"
+	closed=${CHAOS_CLOSE:-$([ $((seed % 3)) = 2 ] && echo yes)}
 
 	node "$here/buyers.mjs" "$SOUK_URL" "$IT/cookies" "$sale" "$product" "$seed" \
-		"$IT/answers" $((seconds + 60)) >"$IT/buyers.out" 2>&1 &
-	local crowd=$!
-	end=$((SECONDS + seconds))
-	while [ $SECONDS -lt $end ] && kill -0 $crowd 2>/dev/null; do
-		dice 900
-		sleep "0.$((d + 100))"
-		dice ${#faults[@]}
-		name=${faults[d]}
-		list+=" $name"
-		"fault_$name"
-	done
-	it_note "seed $seed: faults:$list"
+		"$IT/answers" $((seconds + 40)) "$seconds" >"$IT/buyers.out" 2>&1 &
+	crowd=$!
+	if [ "$closed" = yes ]; then
+		dice $((seconds * 250))
+		close_in $((seconds * 350 + d)) &
+		closer=$!
+	fi
+	run_faults $crowd
 	wait $crowd
 	rc=$?
 	it_note "seed $seed: buyers: $(tail -n 1 "$IT/buyers.out")"
 	it_eq "seed $seed: every answer is right in itself" "$rc" 0
 	[ $rc = 0 ] || sed 's/^/#   /' "$IT/buyers.out" | head -n 20
+	[ ${#asleep[@]} = 0 ] || wait "${asleep[@]}"
+	asleep=()
 
-	it_ok "seed $seed: the dust settles" it_wait_for 90 settled
-	it_ok "seed $seed: and the counter is at rest" it_wait_for 20 at_rest
-	verdict "seed $seed: open" armed
-	it_ok "seed $seed: sale check finds nothing" souk_ctl sale check "$sale"
-	it_ok "seed $seed: sale close" souk_ctl sale close "$sale"
-	verdict "seed $seed: closed" closed
-	it_eq "seed $seed: what was not sold is in stock again" \
-		"$(it_psql -c "SELECT stock FROM variant WHERE id = $variant")" \
-		"$(it_psql -c "SELECT 7 + $units - count(*) FROM sale_unit WHERE order_id IS NOT NULL
-			AND item_id IN (SELECT id FROM sale_item WHERE sale_id = $sale)")"
-}
-verdict() { # NAME armed|closed
-	local out rc p=$RA
-	[ "$redis_now" = a ] || p=$RB
-	out=$(REDIS_PORT=$p node "$here/checker.mjs" "$sale" "$IT/cookies" "$IT/answers" \
-		"$IT/mail" "$2" 2>&1)
-	rc=$?
-	it_note "$1: $(printf '%s\n' "$out" | tail -n 1)"
-	if [ $rc = 0 ]; then
-		it_pass "$1: the checker is content"
+	if [ "$closed" = yes ]; then
+		wait "$closer"
+		it_eq "seed $seed: closed in the middle" "$?" 0
 	else
-		it_fail "$1: the checker is content" "$out"
+		it_eq "seed $seed: nobody was told that it has ended" \
+			"$(tail -n 1 "$IT/buyers.out" | jq .ended)" 0
 	fi
+	it_ok "seed $seed: souk-fcgi and the workers' supervisor are there" both_alive
+	it_ok "seed $seed: the dust settles" it_wait_for 120 settled
+	if [ "$closed" != yes ]; then
+		it_ok "seed $seed: and the counter is at rest" it_wait_for 30 at_rest
+		verdict "seed $seed: open" armed
+		it_ok "seed $seed: sale check finds nothing" souk_ctl sale check "$sale"
+		it_ok "seed $seed: sale close" souk_ctl sale close "$sale"
+	fi
+	verdict "seed $seed: closed" closed
+	it_ok "seed $seed: nor of the closed sale" souk_ctl sale check "$sale"
+	it_note "counts $(jq -cn --argjson b "$(tail -n 1 "$IT/buyers.out")" --argjson c "$counts" \
+		"{seed: $seed, hit: $n_faults} + \$b + \$c")"
 }
 
+it_souk_env soukctl loadtest buyers "$buyers" >"$IT/cookies" || it_bail "buyers"
+it_eq "buyers" "$(wc -l <"$IT/cookies")" "$buyers"
 for s in $seeds; do
 	run_seed "$s"
 	[ "$IT_FAILED" = 0 ] || break

@@ -1,8 +1,9 @@
 // checker.mjs: what is true after a sale, read from PostgreSQL, Redis and the
 // provider's books alone (and the maildir, and what buyers were answered).
 //   checker.mjs SALE COOKIES ANSWERS MAILDIR armed|closed
-// Environment: DATABASE_URL (as psql takes it), REDIS_PORT. A line for each
-// fault; the last line sums up; exit 1 where there was one.
+// Environment: DATABASE_URL (as psql takes it), REDIS_PORT, STOCK (of the
+// variant before the sale was opened). A line for each fault; the last line sums
+// up; exit 1 where there was one.
 import { createHash } from 'node:crypto';
 import { execFileSync } from 'node:child_process';
 import fs from 'node:fs';
@@ -79,9 +80,15 @@ for (const item of items) {
     if (sold.length + claimed !== item.allotment)
       fault(`closed: ${sold.length} sold + ${claimed} claimed is not ${item.allotment}`);
     sum.left += claimed;
+    const stock = sql(`SELECT stock FROM variant WHERE id = ${item.variant_id}`)[0].stock;
+    if (stock + sold.length !== Number(process.env.STOCK))
+      fault(`closed: ${stock} in stock + ${sold.length} sold is not ${process.env.STOCK}`);
     continue;
   }
   // What Redis would still hand out: fresh numbers and those given back.
+  const stock = sql(`SELECT stock FROM variant WHERE id = ${item.variant_id}`)[0].stock;
+  if (stock + item.allotment !== Number(process.env.STOCK))
+    fault(`${stock} in stock + an allotment of ${item.allotment} is not ${process.env.STOCK}`);
   const key = `stock:{${sale}:${item.variant_id}}`;
   const main = redis('HGETALL', key);
   const free = redis('ZRANGEBYSCORE', `${key}:free`, '1', '+inf').map(Number);
@@ -96,6 +103,29 @@ for (const item of items) {
   if (forSale.size + sold.length !== item.allotment)
     fault(`${sold.length} sold + ${forSale.size} for sale is not ${item.allotment}`);
   sum.left += forSale.size;
+  // Its holds are the orders, and what counts against a buyer is what he has.
+  const { '#': e1, ...holds } = redis('HGETALL', `${key}:holds`);
+  const { '#': e2, ...units } = redis('HGETALL', `${key}:units`);
+  const { '#': e3, ...buyers } = redis('HGETALL', `${key}:buyers`);
+  for (const e of [e1, e2, e3])
+    if (Number(e) !== item.epoch) fault(`item ${item.id}: a key with epoch ${e}`);
+  for (const [id, hold] of Object.entries(holds)) {
+    const [unit, slot] = hold.split(' ').map(Number);
+    const r = sold.find((x) => x.order_id === id);
+    if (!r) fault(`hold ${id} of unit ${unit} has no live order`);
+    else if (r.unit !== unit || r.slot !== slot)
+      fault(`hold ${id} is unit ${unit} slot ${slot}, the order unit ${r.unit} slot ${r.slot}`);
+  }
+  for (const [unit, id] of Object.entries(units))
+    if (owner.get(Number(unit)) !== id) fault(`unit ${unit} is filed as ${id}'s, it is ${owner.get(Number(unit))}'s`);
+  for (const r of sold) if (!(r.order_id in holds)) fault(`order ${r.order_id}: the counter does not know`);
+  const slotsOf = new Map();
+  for (const r of sold) slotsOf.set(r.buyer, [...(slotsOf.get(r.buyer) ?? []), r.slot]);
+  for (const buyer of new Set([...slotsOf.keys(), ...Object.keys(buyers)])) {
+    const has = (slotsOf.get(buyer) ?? []).sort((a, b) => a - b).join();
+    const counted = (buyers[buyer] ?? '').split(',').filter(Boolean).map(Number).sort((a, b) => a - b).join();
+    if (has !== counted) fault(`buyer ${buyer}: slots [${counted}] count, he has [${has}]`);
+  }
 }
 
 // ---- every 200 answer has its order, and it is that buyer's
@@ -114,37 +144,57 @@ for (const a of answers) {
 }
 sum.answered = answers.length;
 
-// ---- money: the provider's books
-const books = new Map(sql(`SELECT p.order_id, b.charges, b.refunded, b.amount, b.status
-  FROM payment p JOIN sandbox_intent b ON b.id = p.intent`).map((b) => [b.order_id, b]));
+// ---- money: the provider's books, by the key of the order
+const books = new Map();
 for (const b of sql(`SELECT id, charges, status, refunded, amount, order_key FROM sandbox_intent`)) {
+  books.set(b.order_key, b);
   if (b.charges > 1) fault(`charged ${b.charges} times: intent ${b.id}`);
-  if (b.charges > 0 && b.refunded !== b.amount && ![...books.entries()].some(([id, x]) =>
-    x.charges > 0 && byId.get(id) && b.order_key.includes(id)))
-    if (![...byId.keys()].some((id) => b.order_key.includes(id)))
-      fault(`money kept for no order: intent ${b.id}, ${b.order_key}`);
+  if (!byId.has(b.order_key)) fault(`intent ${b.id} is of no order`);
 }
+const ours = new Map(sql(`SELECT order_id, intent, status, refunded FROM payment`).map((p) => [p.order_id, p]));
 for (const o of orders) {
   const b = books.get(o.id);
+  const p = ours.get(o.id);
   const kept = b ? b.charges * b.amount - b.refunded : 0;
+  if (p && p.intent !== '' && (!b || b.id !== p.intent)) fault(`order ${o.id}: payment ${p.intent} is not the provider's`);
   if (['paid', 'fulfilled'].includes(o.status)) {
     if (!b || b.charges !== 1) fault(`order ${o.id} is ${o.status} with ${b ? b.charges : 0} charges`);
     else if (kept !== o.total) fault(`order ${o.id} is ${o.status}, kept ${kept} of ${o.total}`);
-  } else if (['cancelled', 'refunded'].includes(o.status) && kept !== 0)
-    fault(`order ${o.id} is ${o.status} and ${kept} was kept`);
+    if (!p || p.status !== 'captured') fault(`order ${o.id} is ${o.status}, its payment ${p?.status}`);
+  } else if (['cancelled', 'refunded'].includes(o.status)) {
+    if (kept !== 0) fault(`order ${o.id} is ${o.status} and ${kept} was kept`);
+    if (b && b.status === 'open') fault(`order ${o.id} is ${o.status}, its intent can still be paid`);
+    if (p && !['cancelled', 'refunded'].includes(p.status)) fault(`order ${o.id} is ${o.status}, its payment ${p.status}`);
+    if (b?.charges) sum.refunded = (sum.refunded ?? 0) + 1;
+  }
 }
 
-// ---- every order's e-mail once
-const files = new Map();
+// ---- every order's e-mails, each once: by what they say, not by their names
+const subjects = [['confirmation', / we have your order /], ['paid', / is paid$/],
+  ['cancelled', / was cancelled$/], ['declined', / did not go through$/]];
+const mails = new Map();
+sum.mails = 0;
 for (const d of ['new', 'cur']) {
   let names = [];
   try { names = fs.readdirSync(`${maildir}/${d}`); } catch { fault(`no ${maildir}/${d}`); }
-  for (const f of names)
-    for (const id of f.match(/[0-9a-f]{32}/g) ?? []) files.set(id, (files.get(id) ?? 0) + 1);
+  for (const f of names) {
+    const text = fs.readFileSync(`${maildir}/${d}/${f}`, 'utf8');
+    const subject = /^Subject: (.*(?:\r?\n[ \t].*)*)/m.exec(text)?.[1].replace(/\r?\n/g, '') ?? '';
+    const kind = subjects.find(([, s]) => s.test(subject))?.[0];
+    const id = /\/orders\/([0-9a-f]{32})/.exec(text)?.[1] ?? /^Order ([0-9a-f]{32})/m.exec(text)?.[1];
+    if (!kind || !byId.has(id)) { fault(`mail ${f}: ${subject} of order ${id}`); continue; }
+    mails.set(`${kind} ${id}`, (mails.get(`${kind} ${id}`) ?? 0) + 1);
+    sum.mails++;
+    if (f.split(':')[0] === taskId('order_confirmation', id) && kind !== 'confirmation')
+      fault(`mail ${f} is no confirmation: ${subject}`);
+  }
 }
 for (const o of orders) {
-  const n = files.get(taskId('order_confirmation', o.id)) ?? 0;
-  if (n !== 1) fault(`order ${o.id}: confirmed by e-mail ${n} times`);
+  const n = (kind) => mails.get(`${kind} ${o.id}`) ?? 0;
+  if (n('confirmation') !== 1) fault(`order ${o.id}: confirmed by e-mail ${n('confirmation')} times`);
+  if (n('paid') !== (o.status === 'paid' ? 1 : 0)) fault(`order ${o.id} is ${o.status}: ${n('paid')} e-mails that it is paid`);
+  if (n('cancelled') !== (o.status === 'cancelled' ? 1 : 0))
+    fault(`order ${o.id} is ${o.status}: ${n('cancelled')} e-mails that it was cancelled`);
 }
 
 // ---- nothing left lying
