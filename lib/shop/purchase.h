@@ -48,8 +48,8 @@ enum rc purchase(struct shop *shop, const struct purchase_req *req,
  * slot and id are nobody's.
  *
  * PostgreSQL is what a purchase costs most; one statement that carries many
- * orders costs a sixth for each. The statement is written so that its first
- * part (req) may have many rows.
+ * orders costs a sixth for each. Whoever wants that gives this function several
+ * orders, and the statement rows of them instead of parameters.
  */
 struct sale_order {
 	const char *id, *buyer, *email, *token;

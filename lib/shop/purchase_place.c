@@ -16,60 +16,54 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/strbuf.h"
 #include "shop/ids.h"
 #include "shop/purchase_int.h"
 #include "shop/shop.h"
 #include "shop/total.h"
 #include "store/outbox.h"
 
-/* Tax as in total.c, which has to take the same care not to overflow. An
- * attempt to pay may prolong the order to three times its life in all. */
+/*
+ * Tax as in total.c, which has to take the same care not to overflow. An
+ * attempt to pay may prolong the order to three times its life in all.
+ *
+ * `item` and `unit` have one row or none, so nothing is joined by a condition,
+ * and what is known before comes as a parameter, JSON too: each node of a plan
+ * and each function call is set up anew for every purchase. The tasks are the
+ * statement's own INSERT, so that their number says whether it was placed.
+ */
 const struct pg_stmt purchase_place = { "purchase_place",
-	"WITH req AS (SELECT $1::text AS id, $2::int8 AS sale_id,"
-	"  $3::int8 AS product_id, $4::int8 AS variant_id, $5::int8 AS epoch,"
-	"  $6::int AS unit, $7::int AS slot, $8::text AS buyer,"
-	"  $9::int8 AS customer_id, $10::text AS email, $11::bytea AS hash,"
-	"  $12::int8 AS stock, $13::text AS token, $14::text AS pay_task,"
-	"  $15::text AS mail_task, $16::text AS event_task),"
-	" item AS (SELECT r.*, i.id AS item_id, i.price, p.title,"
+	"WITH item AS MATERIALIZED (SELECT i.id, i.price, p.title,"
 	"   array_to_string(v.options, ' / ') AS variant_title,"
 	"   i.price / 100000 * $17::int8"
 	"    + (i.price % 100000 * $17::int8 + 50000) / 100000 AS tax"
-	"  FROM req r JOIN sale_item i ON i.sale_id = r.sale_id"
-	"    AND i.variant_id = r.variant_id AND i.product_id = r.product_id"
-	"   JOIN product p ON p.id = i.product_id"
+	"  FROM sale_item i JOIN product p ON p.id = i.product_id"
 	"   JOIN variant v ON v.id = i.variant_id"
-	"  WHERE i.state = 'open'"
-	"   AND i.epoch = r.epoch" /* MUTANT epoch */
-	"   AND r.unit <= i.allotment AND r.slot <= i.per_buyer),"
+	"  WHERE i.sale_id = $2::int8 AND i.variant_id = $4::int8"
+	"   AND i.product_id = $3::int8 AND i.state = 'open'"
+	"   AND i.epoch = $5::int8" /* MUTANT epoch */
+	"   AND $6::int <= i.allotment AND $7::int <= i.per_buyer),"
 	" unit AS (INSERT INTO sale_unit (item_id, unit, order_id, buyer, slot)"
-	"  SELECT item_id, unit, id, buyer, slot FROM item"
-	"  ON CONFLICT DO NOTHING RETURNING order_id),"
+	"  SELECT id, $6::int, $1::text, $8::text, $7::int FROM item"
+	"  ON CONFLICT DO NOTHING RETURNING 1),"
 	" ord AS (INSERT INTO orders (id, customer_id, sale_item_id, status,"
 	"   currency, tax, total, email, request_hash, answer, language,"
 	"   expires_at, expires_cap)"
-	"  SELECT t.id, t.customer_id, t.item_id, 'reserved', $18::text, t.tax,"
-	"   t.price + t.tax, t.email, t.hash,"
-	"   jsonb_build_object('orderId', t.id, 'stock', t.stock), $19::text,"
+	"  SELECT $1::text, $9::int8, t.id, 'reserved', $18::text, t.tax,"
+	"   t.price + t.tax, $10::text, $11::bytea, $12::jsonb, $19::text,"
 	"   now() + $20::int8 * interval '1 second',"
 	"   now() + 3 * $20::int8 * interval '1 second'"
-	"  FROM unit u JOIN item t ON t.id = u.order_id RETURNING id),"
+	"  FROM unit, item t RETURNING 1),"
 	" line AS (INSERT INTO order_line (order_id, line, product_id,"
 	"   variant_id, title, variant_title, quantity, price)"
-	"  SELECT o.id, 1, t.product_id, t.variant_id, t.title,"
-	"   t.variant_title, 1, t.price FROM ord o JOIN item t ON t.id = o.id),"
-	" task AS (INSERT INTO outbox (task_id, queue, type, priority, data)"
-	"  SELECT k.* FROM ord o JOIN item t ON t.id = o.id"
-	"   CROSS JOIN LATERAL (VALUES"
-	"   (t.pay_task, 'payment', 'process_payment', 'high',"
-	"    jsonb_build_object('orderId', t.id, 'attempt', 1,"
-	"     'token', t.token)),"
-	"   (t.mail_task, 'email', 'order_confirmation', 'low',"
-	"    jsonb_build_object('orderId', t.id)),"
-	"   (t.event_task, 'analytics', 'order_placed', 'low',"
-	"    jsonb_build_object('orderId', t.id))) k)"
-	" SELECT id FROM ord",
-	20 };
+	"  SELECT $1::text, 1, $3::int8, $4::int8, t.title,"
+	"   t.variant_title, 1, t.price FROM ord, item t)"
+	" INSERT INTO outbox (task_id, queue, type, priority, data)"
+	" SELECT k.* FROM ord, (VALUES"
+	"  ($14::text, 'payment', 'process_payment', 'high', $13::jsonb),"
+	"  ($15::text, 'email', 'order_confirmation', 'low', $21::jsonb),"
+	"  ($16::text, 'analytics', 'order_placed', 'low', $21::jsonb)) k",
+	21 };
 
 /* $1 id, $2 hash -> stock as answered, another body? */
 const struct pg_stmt purchase_stands = { "purchase_stands",
@@ -111,6 +105,23 @@ buyer_name(int64_t customer_id, char buyer[BUYER_CHARS + 1])
 
 enum { BYTEA = 2 + 64 + 1 };
 
+/* What is told to whoever pays; the token is the buyer's own text. */
+static const char *
+payment_data(const struct sale_order *o, struct arena *arena)
+{
+	struct strbuf sb;
+	const char *out;
+
+	strbuf_init(&sb, 256);
+	strbuf_addf(
+	    &sb, "{\"orderId\":\"%s\",\"attempt\":1,\"token\":\"", o->id);
+	strbuf_add_json(&sb, o->token, strlen(o->token));
+	strbuf_adds(&sb, "\"}");
+	out = arena_strndup(arena, sb.s, sb.len);
+	strbuf_release(&sb);
+	return out;
+}
+
 static enum rc
 args_fill(struct shop *shop, const struct sale_order *o, struct arena *arena,
     struct pg_args *args, struct err *e)
@@ -138,8 +149,10 @@ args_fill(struct shop *shop, const struct sale_order *o, struct arena *arena,
 	pg_arg_int(args, o->customer_id);
 	pg_arg_str(args, o->email);
 	pg_arg_str(args, hash);
-	pg_arg_int(args, o->stock);
-	pg_arg_str(args, o->token);
+	pg_arg_str(
+	    args, arena_printf(arena, "{\"orderId\":\"%s\",\"stock\":%lld}",
+		      o->id, (long long)o->stock));
+	pg_arg_str(args, payment_data(o, arena));
 	for (int i = 0; i < 3; i++) {
 		char *id = arena_alloc(arena, TASK_ID_CHARS + 1);
 
@@ -150,6 +163,7 @@ args_fill(struct shop *shop, const struct sale_order *o, struct arena *arena,
 	pg_arg_str(args, shop->currency);
 	pg_arg_str(args, conf_str(shop->conf, "shop", "language"));
 	pg_arg_int(args, conf_int(shop->conf, "order", "expires"));
+	pg_arg_str(args, arena_printf(arena, "{\"orderId\":\"%s\"}", o->id));
 	return RC_OK;
 }
 
@@ -172,7 +186,7 @@ order_insert_sale(struct shop *shop, const struct sale_order *order,
 	rc = pg_exec_by(shop->pg, PG_PRIMARY, &purchase_place, &args, deadline,
 	    arena, &rows, e);
 	if (rc == RC_OK)
-		*placed = rows.n > 0;
+		*placed = rows.affected > 0;
 	else if (rc == RC_REFUSED && strcmp(e->code, "unique_violation") == 0)
 		return RC_OK;
 	else if (rc == RC_REFUSED &&
