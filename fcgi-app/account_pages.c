@@ -15,7 +15,7 @@
 #include "fcgi-app/private.h"
 #include "shop/order.h"
 
-enum { ACCOUNT_ORDERS = 20 };
+enum { ACCOUNT_ORDERS = 20, BUSY_S = 2 };
 
 static const char *
 field(const struct fields *form, const char *name)
@@ -60,6 +60,14 @@ enter_get(struct app *app, struct request *rq, const char *name,
 	    rs, e);
 }
 
+/* In the form, what was typed kept. */
+static bool
+can_be_said(enum rc rc, const struct err *e)
+{
+	return private_is_problem(rc) ||
+	       (rc == RC_RETRY && strcmp(e->code, "logins_busy") == 0);
+}
+
 /* Where `rc` can be said in the form; else it is route.c's. */
 static enum rc
 enter_done(struct app *app, struct request *rq, struct who *who,
@@ -71,8 +79,10 @@ enter_done(struct app *app, struct request *rq, struct who *who,
 
 	if (rc == RC_OK)
 		return private_see_other(rq, rs, next);
-	if (!private_is_problem(rc))
+	if (!can_be_said(rc, e))
 		return rc;
+	if (rc == RC_RETRY)
+		account_retry_after(rq, rs, BUSY_S);
 	return private_page(app, rq, who,
 	    &(struct private_page){ .name = name,
 		.view = enter_view(rq, next),

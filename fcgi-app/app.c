@@ -8,10 +8,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/gate.h"
 #include "base/log.h"
 #include "base/xmalloc.h"
 #include "fcgi-app/app_int.h"
@@ -153,6 +155,26 @@ security_headers(struct app *app)
 	    strncmp(base, "https:", 6) == 0 ? "" : " http:");
 }
 
+/*
+ * A password's hash takes 19 MiB and tens of ms of a core: a crowd that logs in
+ * must not take the children and cores from those who buy. Half of the cores
+ * may hash, and with those who wait at most half of the children are at it.
+ */
+static void
+gate_hashing(struct app *app, int fd)
+{
+	int children = (int)conf_int(app->conf, "fcgi", "children");
+	int inside = (int)conf_int(app->conf, "account", "hashing");
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (inside == 0) {
+		inside = (int)(cores < 2 ? 1 : cores / 2);
+		if (inside > children / 4)
+			inside = children < 4 ? 1 : children / 4;
+	}
+	app->shop->hashing = gate_new(fd, inside, children / 4);
+}
+
 /* Of an edge that is new only what may lie there is purged: no child of before
  * a reload can write to it. */
 static int
@@ -205,6 +227,8 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 	    (rc = subscribe_sale(app, e)) != RC_OK)
 		goto fail;
 	app->shop->sold_out = sold_out_new();
+	if (opts->gate > 0)
+		gate_hashing(app, opts->gate);
 	cache_headers(app);
 	security_headers(app);
 	if (opts->housekeeper)

@@ -21,6 +21,7 @@ struct app_opts {
 	const struct conf *conf;       /* outlives the app */
 	struct doing *doing;           /* NULL: nobody watches */
 	struct scoreboard *scoreboard; /* for /metrics; NULL under -t */
+	int gate; /* gate_file() of all children; 0: there is one only */
 	bool housekeeper;              /* also (in master mode: only) tends
 					  what is to be tended, in app_turn */
 };

@@ -661,6 +661,7 @@ open_app(const struct child_opts *o, struct app **app)
 	struct app_opts ao = { .conf = o->conf,
 		.doing = &o->score->doing,
 		.scoreboard = o->board,
+		.gate = o->gate,
 		.housekeeper = o->housekeeper };
 	struct err e = ERR_INIT;
 

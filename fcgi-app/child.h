@@ -25,6 +25,7 @@ struct child_opts {
 	int64_t max_requests; /* 0: no end */
 	int64_t drain_ms;
 	int ready_fd; /* gets a byte when the child serves; -1: none */
+	int gate;     /* base/gate.h; 0: none */
 	pid_t master; /* 0: single mode, no master; then SIGHUP reads
 			 conf_path again, templates as well */
 	const char *conf_path;

@@ -34,6 +34,7 @@
 #include "base/xmalloc.h"
 #include "fcgi-app/app.h"
 #include "fcgi-app/child.h"
+#include "base/gate.h"
 #include "fcgi-app/handover.h"
 #include "fcgi-app/listen.h"
 #include "fcgi-app/setup.h"
@@ -164,6 +165,7 @@ child_opts_fill(struct master *m, struct score_slot *slot, bool housekeeper,
 		.max_requests = conf_fcgi(m, "max_requests"),
 		.drain_ms = conf_fcgi(m, "drain"),
 		.ready_fd = m->ready[1],
+		.gate = m->gate,
 		.master = m->pid,
 		.housekeeper = housekeeper };
 }
@@ -768,7 +770,9 @@ master_run(const struct master_opts *opts)
 	sig_ignore_pipe();
 	m->sig = sig_open(
 	    sizeof master_signals / sizeof *master_signals, master_signals);
-	if (m->sig < 0 || pipe2(m->ready, O_CLOEXEC | O_NONBLOCK) != 0)
+	m->gate = gate_file();
+	if (m->sig < 0 || m->gate < 0 ||
+	    pipe2(m->ready, O_CLOEXEC | O_NONBLOCK) != 0)
 		die(EXIT_AGAIN, "cannot start: %s", strerror(errno));
 	rc = master_open(m, &e);
 	if (rc != RC_OK)

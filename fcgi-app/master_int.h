@@ -46,6 +46,7 @@ struct master {
 	int listen_fd;
 	bool owns_listen; /* opened by us, not handed in from outside */
 	int handover[2];
+	int gate; /* what children share: base/gate.h */
 	struct scoreboard *board;
 	uint32_t generation;
 	struct proc proc[SCORE_SLOTS];

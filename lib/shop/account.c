@@ -16,6 +16,7 @@
 
 #include "base/arena.h"
 #include "base/conf.h"
+#include "base/gate.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "shop/account_int.h"
@@ -25,7 +26,9 @@
 #include "store/mail.h"
 #include "store/pg.h"
 
-enum { NAME_MAX_BYTES = 255 };
+/* A right password gives that much of its try back: a hash is dear, and whoever
+ * has an account could have us make one after another. */
+enum { NAME_MAX_BYTES = 255, RIGHT_PERCENT = 90 };
 
 #define OPS 2
 #define MEMORY ((size_t)19456 << 10)
@@ -185,12 +188,31 @@ name_check(const char *name, struct err *e)
 
 /* ---- hashes */
 
-enum rc
-password_hash(
-    const char *password, char hash[PASSWORD_HASH_BYTES], struct err *e)
+/* Each is tens of ms of a core. */
+static enum rc
+hashing_begin(struct shop *shop, struct err *e)
 {
-	if (crypto_pwhash_str_alg(hash, password, strlen(password), OPS, MEMORY,
-		crypto_pwhash_ALG_ARGON2ID13) == 0)
+	enum { WAIT_MS = 1000 };
+
+	if (gate_enter(shop->hashing, WAIT_MS, e) == RC_OK)
+		return RC_OK;
+	return err_set(e, RC_RETRY, "logins_busy",
+	    "Very many people are logging in. Please try again in a moment");
+}
+
+enum rc
+password_hash(struct shop *shop, const char *password,
+    char hash[PASSWORD_HASH_BYTES], struct err *e)
+{
+	enum rc rc = hashing_begin(shop, e);
+	int bad;
+
+	if (rc != RC_OK)
+		return rc;
+	bad = crypto_pwhash_str_alg(hash, password, strlen(password), OPS,
+	    MEMORY, crypto_pwhash_ALG_ARGON2ID13);
+	gate_leave(shop->hashing);
+	if (bad == 0)
 		return RC_OK;
 	return err_set(e, RC_FAIL, "no_memory",
 	    "no memory to hash a password (%zu bytes)", MEMORY);
@@ -210,15 +232,21 @@ hash_copy(const char *hash, char out[PASSWORD_HASH_BYTES])
 }
 
 /* hash NULL or "": takes as long, and is wrong. */
-static bool
-password_right(const char *password, const char *hash)
+static enum rc
+password_right(struct shop *shop, const char *password, const char *hash,
+    bool *right, struct err *e)
 {
 	char copy[PASSWORD_HASH_BYTES];
 	bool some = hash_copy(hash, copy);
-	int wrong = crypto_pwhash_str_verify(
-	    some ? copy : nobodys_hash, password, strlen(password));
+	enum rc rc = hashing_begin(shop, e);
 
-	return wrong == 0 && some;
+	if (rc != RC_OK)
+		return rc;
+	*right = crypto_pwhash_str_verify(some ? copy : nobodys_hash, password,
+		     strlen(password)) == 0 &&
+		 some;
+	gate_leave(shop->hashing);
+	return RC_OK;
 }
 
 /* Made with other parameters than ours of today? It can wait for the next
@@ -232,7 +260,7 @@ rehash(struct shop *shop, int64_t id, const char *hash, const char *password,
 
 	if (!hash_copy(hash, copy) ||
 	    crypto_pwhash_str_needs_rehash(copy, OPS, MEMORY) == 0 ||
-	    password_hash(password, made, NULL) != RC_OK)
+	    password_hash(shop, password, made, NULL) != RC_OK)
 		return;
 	pg_arg_int(&args, id);
 	pg_arg_str(&args, hash);
@@ -303,15 +331,16 @@ tries_take(struct shop *shop, const char *what, const char *email,
 
 void
 tries_give(struct shop *shop, const char *what, const char *email,
-    const struct client *client, struct arena *arena)
+    const struct client *client, int percent, struct arena *arena)
 {
 	const char *network = throttle_network(client->address, arena);
 	struct throttle_rule all = rule_of(shop, what, "network_tries");
 	struct throttle_rule pair =
 	    rule_of(shop, pair_what(what, arena), "tries");
 
-	throttle_give(shop->throttle, shop->redis, &all, network, arena);
-	throttle_give(shop->throttle, shop->redis, &pair,
+	throttle_give(
+	    shop->throttle, shop->redis, &all, percent, network, arena);
+	throttle_give(shop->throttle, shop->redis, &pair, percent,
 	    pair_who(email, network, arena), arena);
 }
 
@@ -333,7 +362,7 @@ account_create(struct shop *shop, const char *email, const char *password,
 	if ((rc = email_check(email, e)) != RC_OK ||
 	    (rc = name_check(name, e)) != RC_OK ||
 	    (rc = password_check(password, email, e)) != RC_OK ||
-	    (rc = password_hash(password, hash, e)) != RC_OK)
+	    (rc = password_hash(shop, password, hash, e)) != RC_OK)
 		return rc;
 	pg_arg_str(&args, email);
 	pg_arg_str(&args, hash);
@@ -356,24 +385,30 @@ account_login(struct shop *shop, const char *email, const char *password,
 {
 	struct pg_args args = { 0 };
 	struct pg_rows rows;
-	const char *hash;
+	const char *hash = NULL;
+	bool right = false;
 	enum rc rc =
 	    tries_take(shop, "login", email, client, arena, retry_after_s, e);
 
 	if (rc != RC_OK)
 		return rc;
-	pg_arg_str(&args, email);
+	/* Our addresses are ASCII. The database knows more capitals than the
+	 * tries do (U+212A is a k to it): each would have tries of its own. */
+	pg_arg_str(&args, mail_address_ok(email) ? email : "");
 	rc = pg_exec(
 	    shop->pg, PG_PRIMARY, &account_by_email, &args, arena, &rows, e);
+	if (rc == RC_OK) {
+		hash = rows.n == 0 ? NULL : pg_str(&rows, 0, 1);
+		rc = password_right(shop, password, hash, &right, e);
+	}
 	if (rc != RC_OK) {
-		tries_give(shop, "login", email, client, arena);
+		tries_give(shop, "login", email, client, 100, arena);
 		return rc;
 	}
-	hash = rows.n == 0 ? NULL : pg_str(&rows, 0, 1);
-	if (!password_right(password, hash))
+	if (!right)
 		return err_set(e, RC_REFUSED, "bad_credentials",
 		    "The address or the password is not right");
-	tries_give(shop, "login", email, client, arena);
+	tries_give(shop, "login", email, client, RIGHT_PERCENT, arena);
 	*id = pg_int(&rows, 0, 0);
 	rehash(shop, *id, hash, password, arena);
 	return RC_OK;
@@ -432,7 +467,7 @@ account_change_password(struct shop *shop, const char *email,
 	if ((rc = password_check(password, email, e)) != RC_OK ||
 	    (rc = account_login(shop, email, present, client, arena, &id,
 		 retry_after_s, e)) != RC_OK ||
-	    (rc = password_hash(password, hash, e)) != RC_OK)
+	    (rc = password_hash(shop, password, hash, e)) != RC_OK)
 		return rc;
 	return password_write_now(shop, id, hash, arena, e);
 }
@@ -448,7 +483,7 @@ account_set_password(struct shop *shop, const char *email, const char *password,
 
 	pg_arg_str(&args, email);
 	if ((rc = password_check(password, email, e)) != RC_OK ||
-	    (rc = password_hash(password, hash, e)) != RC_OK ||
+	    (rc = password_hash(shop, password, hash, e)) != RC_OK ||
 	    (rc = pg_exec(shop->pg, PG_PRIMARY, &account_by_email, &args, arena,
 		 &rows, e)) != RC_OK)
 		return rc;

@@ -40,7 +40,9 @@ enum rc account_throttle(struct shop *shop, const char *what,
 /*
  * RC_REFUSED "bad_credentials" (401), "too_many_tries" (429, *retry_after_s):
  * throttled per account *and* network together, and per network, never per
- * account alone: nobody can lock the owner out. What was right is not counted.
+ * account alone: nobody can lock the owner out. What was right counts for a
+ * tenth. RC_RETRY "logins_busy" (503): as many as may log in at once do, here
+ * and wherever a password is set.
  */
 enum rc account_login(struct shop *shop, const char *email,
     const char *password, const struct client *client, struct arena *arena,

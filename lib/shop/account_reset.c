@@ -177,7 +177,7 @@ account_reset(struct shop *shop, const char *secret, const char *password,
 	if (rows.n == 0)
 		return bad_token(e);
 	if ((rc = password_check(password, pg_str(&rows, 0, 1), e)) != RC_OK ||
-	    (rc = password_hash(password, hash, e)) != RC_OK ||
+	    (rc = password_hash(shop, password, hash, e)) != RC_OK ||
 	    (rc = pg_begin(shop->pg, e)) != RC_OK)
 		return rc;
 	rc = use(shop, &args, pg_int(&rows, 0, 0), hash, arena, &ends, e);

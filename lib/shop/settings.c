@@ -186,6 +186,11 @@ const struct conf_row settings_rows[] = {
 	    false,
 	    "And from one network for all accounts; registering and forgotten "
 	    "passwords are counted likewise, each for itself." },
+	{ "account", "hashing", CONF_INT, "0", 0, 1024, NULL, NULL, false,
+	    "How many children may hash a password (log in, register, set one) "
+	    "at the same moment; a quarter of the children may wait for that, "
+	    "others are answered 503. 0: half of the cores, at most a quarter "
+	    "of the children." },
 	{ "account", "window", CONF_S, "15m", 1, DAY_S, NULL, NULL, false,
 	    "Tries come back one after another, all of them within that." },
 

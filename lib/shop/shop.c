@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/conf.h"
+#include "base/gate.h"
 #include "base/xmalloc.h"
 #include "shop/purchase.h"
 #include "shop/session.h"
@@ -145,6 +146,7 @@ shop_close(struct shop *shop)
 {
 	if (shop == NULL)
 		return;
+	gate_free(shop->hashing);
 	throttle_free(shop->throttle);
 	sessions_free(shop->sessions);
 	sold_out_free(shop->sold_out);

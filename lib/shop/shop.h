@@ -14,6 +14,7 @@
 struct conf;
 struct doing;
 struct edge;
+struct gate;
 struct pg;
 struct redis;
 struct sessions;
@@ -53,6 +54,8 @@ struct shop {
 	struct edge *edge;
 	struct sessions *sessions; /* session.h */
 	struct throttle *throttle; /* throttle.h */
+	struct gate *hashing;      /* of passwords: who serves bounds how many
+				      processes do it at once; NULL: nobody does */
 	const char *currency;
 	struct cache_kind kind[SK_KINDS];
 };

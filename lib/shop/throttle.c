@@ -156,7 +156,9 @@ throttle_take(struct throttle *throttle, struct redis *redis,
 
 void
 throttle_give(struct throttle *throttle, struct redis *redis,
-    const struct throttle_rule *rule, const char *who, struct arena *arena)
+    const struct throttle_rule *rule, int percent, const char *who,
+    struct arena *arena)
 {
-	(void)move(throttle, redis, rule, -cost_ms(rule), who, arena);
+	(void)move(
+	    throttle, redis, rule, -cost_ms(rule) * percent / 100, who, arena);
 }

@@ -36,9 +36,11 @@ enum rc throttle_take(struct throttle *throttle, struct redis *redis,
     const struct throttle_rule *rule, const char *who, struct arena *arena,
     int *retry_after_s, struct err *e);
 
-/* Give one back: it was no try after all (the password was right). */
+/* Give so many percent of one back: 100 where it was no try after all, less
+ * where it was (the password was right) but should not be free. */
 void throttle_give(struct throttle *throttle, struct redis *redis,
-    const struct throttle_rule *rule, const char *who, struct arena *arena);
+    const struct throttle_rule *rule, int percent, const char *who,
+    struct arena *arena);
 
 /*
  * Whose network an address is, in the arena: an IPv4 address as it is, IPv6 cut

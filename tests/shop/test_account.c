@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "shop/account_int.h"
 #include "shop/ids.h"
+#include "shop/shop.h"
 #include "shop/throttle.h"
 #include "store/redis.h"
 
@@ -179,10 +180,10 @@ START_TEST(a_try_given_back_is_none)
 
 	for (int i = 0; i < 20; i++) {
 		ck_assert(take("a", &wait));
-		throttle_give(throttle, nowhere, &three, "a", arena);
+		throttle_give(throttle, nowhere, &three, 100, "a", arena);
 	}
 	/* Giving back more than was taken makes no more of them. */
-	throttle_give(throttle, nowhere, &three, "a", arena);
+	throttle_give(throttle, nowhere, &three, 100, "a", arena);
 	for (int i = 0; i < 3; i++)
 		ck_assert(take("a", &wait));
 	ck_assert(!take("a", &wait));
@@ -259,9 +260,10 @@ END_TEST
 START_TEST(a_hash_says_how_it_was_made)
 {
 	char a[PASSWORD_HASH_BYTES], b[PASSWORD_HASH_BYTES];
+	struct shop any = { 0 };
 
-	ck_assert(password_hash("wicker basket", a, &e) == RC_OK);
-	ck_assert(password_hash("wicker basket", b, &e) == RC_OK);
+	ck_assert(password_hash(&any, "wicker basket", a, &e) == RC_OK);
+	ck_assert(password_hash(&any, "wicker basket", b, &e) == RC_OK);
 	ck_assert_int_eq(strncmp(a, "$argon2id$v=19$m=19456,t=2,p=1$", 31), 0);
 	ck_assert_str_ne(a, b); /* salted */
 	ck_assert_int_eq(crypto_pwhash_str_verify(a, "wicker basket", 13), 0);

@@ -263,7 +263,7 @@ START_TEST(tries_are_counted_together)
 		      &wait, &e) == RC_REFUSED);
 	ck_assert_int_gt(wait, 100);
 	ck_assert_int_le(wait, 150);
-	throttle_give(other->throttle, other->redis, &rule, "me", arena);
+	throttle_give(other->throttle, other->redis, &rule, 100, "me", arena);
 	ck_assert(throttle_take(shop->throttle, shop->redis, &rule, "me", arena,
 		      &wait, &e) == RC_OK);
 }
