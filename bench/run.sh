@@ -128,6 +128,7 @@ bench_fcgi() {
 	[ ! -e "$IT/souk.ini" ] || cp "$IT/souk.ini" "$RUN/first.ini"
 	it_ini "fcgi.listen=unix:$d/fcgi.sock" "fcgi.status_file=$d/status" \
 		"fcgi.pid_file=$d/pid" "fcgi.children=$CHILDREN" \
+		order.per_customer=1000000 \
 		"postgres.url=$(it_pg_url "$PGPORT_MAIN" | sed "s|/souk?|/$db?|")" \
 		"$@"
 	mv "$IT/souk.ini" "$d/souk.ini"
@@ -553,7 +554,8 @@ it_souk_env soukctl import "$srcdir/sample/catalogue.jsonl" \
 	>"$RUN/import" 2>&1 ||
 	it_bail "import"
 bench_nginx
-it_start_fcgi fcgi.children=$CHILDREN
+# More orders of each customer than any shop would take.
+it_start_fcgi fcgi.children=$CHILDREN order.per_customer=1000000
 bench_fcgi bare souk cache.pages=no
 subject
 bench_floor fixed -t application/json

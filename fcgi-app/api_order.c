@@ -8,10 +8,12 @@
 #include <strings.h>
 
 #include "base/arena.h"
+#include "fcgi-app/account.h"
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/guard.h"
 #include "shop/ids.h"
 #include "shop/order.h"
+#include "shop/order_rate.h"
 
 /* ---- who asks */
 
@@ -45,7 +47,9 @@ find_who(struct app *app, struct request *rq, const json_t *body,
 		access = bearer_access(rq);
 	if (access != NULL)
 		out->access_token = arena_strdup(rq->arena, access);
-	if (auth != NULL && bearer_access(rq) == NULL) {
+	/* "Basic ..." is of whoever stands before the shop, not for us. */
+	if (auth != NULL && strncasecmp(auth, "Bearer ", 7) == 0 &&
+	    bearer_access(rq) == NULL) {
 		out->admin = true;
 		return guard_admin(app, rq, rs, e);
 	}
@@ -197,6 +201,19 @@ with_access(struct span order, const char *access, struct arena *arena)
 }
 
 static enum rc
+place_counted(struct app *app, struct request *rq, struct response *rs,
+    const struct order_req *req, struct span *json, struct err *e)
+{
+	bool again = false;
+	int wait_s = 0;
+	enum rc rc = order_place_counted(app->shop, req, rq->remote_addr,
+	    rq->arena, json, &again, &wait_s, e);
+
+	account_retry_after(rq, rs, wait_s);
+	return rc;
+}
+
+static enum rc
 place(struct app *app, struct request *rq, const json_t *body,
     struct response *rs, struct err *e)
 {
@@ -206,7 +223,6 @@ place(struct app *app, struct request *rq, const json_t *body,
 	json_t *address = NULL;
 	struct span json;
 	struct who who;
-	bool again;
 	enum rc rc;
 
 	if ((rc = guard_who(app, rq, &who, e)) != RC_OK ||
@@ -214,7 +230,7 @@ place(struct app *app, struct request *rq, const json_t *body,
 		return rc;
 	rc = read_body(body, &who, rq->arena, &req, &address, e);
 	if (rc == RC_OK)
-		rc = order_place(app->shop, &req, rq->arena, &json, &again, e);
+		rc = place_counted(app, rq, rs, &req, &json, e);
 	json_decref(address);
 	if (rc != RC_OK)
 		return rc;

@@ -112,7 +112,7 @@ static enum rc
 add(struct app *app, struct request *rq, const struct who *who,
     const struct fields *sent, struct response *rs, struct err *e)
 {
-	const struct cart_who cart_who = whose(who);
+	struct cart_who cart_who = whose(who);
 	int64_t product, variant, quantity;
 	char token[SECRET_CHARS + 1] = "";
 	enum rc rc;
@@ -123,10 +123,14 @@ add(struct app *app, struct request *rq, const struct who *who,
 	if (!buy_number(sent, "quantity", 1, CART_MAX_QUANTITY, &quantity) ||
 	    quantity == 0)
 		return show_add(app, rq, who, sent, rs, 422, "bad_quantity", e);
+	cart_who.address = rq->remote_addr;
 	rc = cart_add(app->shop, &cart_who, product, variant, quantity,
 	    rq->arena, token, e);
 	if (rc == RC_REFUSED && strcmp(e->code, "cart_full") == 0)
 		return show_add(app, rq, who, sent, rs, 409, "cart_full", e);
+	if (rc == RC_REFUSED && strcmp(e->code, "too_many_tries") == 0)
+		return show_add(
+		    app, rq, who, sent, rs, 429, "too_many_tries", e);
 	if (rc == RC_INVALID) /* variant_required */
 		return show_add(app, rq, who, sent, rs, 422, "other", e);
 	if (rc != RC_OK)

@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "fcgi-app/account.h"
 #include "fcgi-app/app_int.h"
 #include "fcgi-app/buy.h"
 #include "fcgi-app/private.h"
@@ -18,6 +19,7 @@
 #include "shop/cart.h"
 #include "shop/ids.h"
 #include "shop/order.h"
+#include "shop/order_rate.h"
 #include "store/mail.h"
 
 enum { CHECKS = 8 };
@@ -245,6 +247,7 @@ place(struct checkout *c, const json_t *cart, const json_t *address,
 		.lines = reqs };
 	struct span json;
 	bool again;
+	int wait_s = 0;
 	enum rc rc = buy_token(c->app, &c->sent, &req.token, e);
 
 	if (rc != RC_OK)
@@ -260,7 +263,10 @@ place(struct checkout *c, const json_t *cart, const json_t *address,
 		    json_integer_value(json_object_get(line, "quantity"));
 	}
 	body_hash(c->rq->body, hash);
-	return order_place(c->app->shop, &req, c->rq->arena, &json, &again, e);
+	rc = order_place_counted(c->app->shop, &req, c->rq->remote_addr,
+	    c->rq->arena, &json, &again, &wait_s, e);
+	account_retry_after(c->rq, c->rs, wait_s);
+	return rc;
 }
 
 /* The order stands: what was ordered leaves the cart. Where that fails it is

@@ -38,6 +38,7 @@ static const struct words {
 	{ "bad_quantity", TONE_BAD, TX_SAY_BAD_QUANTITY },
 	{ "not_for_sale", TONE_BAD, TX_SAY_NOT_FOR_SALE },
 	{ "cart_full", TONE_BAD, TX_SAY_CART_FULL },
+	{ "too_many_tries", TONE_BAD, TX_SAY_TOO_MANY },
 	{ "", TONE_BAD, TX_SAY_OTHER },
 };
 

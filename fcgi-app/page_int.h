@@ -113,6 +113,7 @@
 	X(SAY_BAD_QUANTITY, "say_bad_quantity")                                \
 	X(SAY_NOT_FOR_SALE, "say_not_for_sale")                                \
 	X(SAY_CART_FULL, "say_cart_full")                                      \
+	X(SAY_TOO_MANY, "say_too_many_tries")                                  \
 	X(SAY_OTHER, "say_other")                                              \
 	X(ERROR_400_TITLE, "error_400_title")                                  \
 	X(ERROR_400_TEXT, "error_400_text")                                    \

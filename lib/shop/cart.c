@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "shop/catalog_int.h"
+#include "shop/order_rate.h"
 #include "shop/shop.h"
 #include "shop/total.h"
 #include "store/pg.h"
@@ -168,6 +169,12 @@ find_or_make(struct shop *shop, const struct cart_who *who, struct arena *arena,
 	if (who->customer_id > 0) {
 		pg_arg_int(&args, who->customer_id);
 	} else {
+		int wait_s = 0;
+
+		if (who->address != NULL &&
+		    (rc = cart_rate_take(
+			 shop, who->address, arena, &wait_s, e)) != RC_OK)
+			return rc;
 		secret_make(token);
 		pg_arg_str(&args, token_bytea(token, arena));
 		st = &cart_make_guest;

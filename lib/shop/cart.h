@@ -34,6 +34,8 @@ struct cart_who {
 	int64_t customer_id; /* 0: a guest */
 	const char *token;   /* of a guest: his cookie; "" none; not looked at
 	                        where there is a customer */
+	const char *address; /* REMOTE_ADDR: new carts of guests are counted
+	                        by network; NULL: not counted */
 };
 
 /* Nobody's: an empty one. */
@@ -45,7 +47,7 @@ enum rc cart_get(struct shop *shop, const struct cart_who *who,
  * only one. A guest without a cart (no token, or one that is not known) gets a
  * new one: *token is its secret for the cookie; "" where nothing is to be set.
  * RC_NONE "product_not_found"; RC_INVALID "variant_required", "invalid_field"
- * (a quantity out of 1..1000); RC_REFUSED "cart_full". More than 1,000 pieces
+ * (a quantity out of 1..1000); RC_REFUSED "cart_full", "too_many_tries" (429). More than 1,000 pieces
  * of one variant are 1,000.
  */
 enum rc cart_add(struct shop *shop, const struct cart_who *who,

@@ -199,6 +199,17 @@ const struct conf_row settings_rows[] = {
 	    "back. Each attempt to pay prolongs it by up to that, at most "
 	    "three times in all." },
 
+	{ "order", "per_customer", CONF_INT, "60", 0, 1000000, NULL, NULL,
+	    false,
+	    "Orders that one customer may place in 15 minutes, or guests with "
+	    "one e-mail address from one network (an IPv4 address, an IPv6 "
+	    "/64); more are answered 429. 0: any number. A flash sale has a "
+	    "limit of its own." },
+	{ "order", "per_network", CONF_INT, "600", 0, 1000000, NULL, NULL,
+	    false,
+	    "Orders of guests from one network in 15 minutes, and new carts of "
+	    "guests likewise, each counted for itself. 0: any number." },
+
 	{ "payment", "provider", CONF_STR, "sandbox:", 0, 0, NULL, NULL, false,
 	    "sandbox: (for trying out; takes no money) or stripe:." },
 	{ "payment", "stripe_key", CONF_STR, "", 0, 0, NULL,
