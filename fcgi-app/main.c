@@ -231,7 +231,7 @@ serve_single(const struct options *o)
 	if (settings_load(o->conf_path, &conf, NULL, &e) != RC_OK ||
 	    setup_check(conf, &e) != RC_OK)
 		die(EXIT_PERSON, "%s", e.msg);
-	setup_log(conf);
+	settings_log(conf);
 	if (listen_prepare(0, &e) != RC_OK ||
 	    scoreboard_create(conf_str(conf, "fcgi", "status_file"), &board,
 		&named, &e) != RC_OK)

@@ -697,7 +697,7 @@ master_open(struct master *m, struct err *e)
 			return m->stopping ? RC_OK : rc;
 		wait_for_conf(m, e);
 	}
-	setup_log(m->conf);
+	settings_log(m->conf);
 	if (geteuid() == 0 && conf_str(m->conf, "fcgi", "user")[0] == '\0')
 		log_warn("running_as_root",
 		    LOG_S("msg", "[fcgi] user says which user the children "

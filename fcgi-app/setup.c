@@ -8,7 +8,6 @@
 #include <unistd.h>
 
 #include "base/conf.h"
-#include "base/log.h"
 
 struct request_limits
 setup_limits(const struct conf *conf)
@@ -30,25 +29,6 @@ setup_listen(const struct conf *conf)
 		.group = conf_str(conf, "fcgi", "socket_group"),
 		.owner = conf_str(conf, "fcgi", "user"),
 		.backlog = (int)conf_int(conf, "fcgi", "backlog") };
-}
-
-void
-setup_log(const struct conf *conf)
-{
-	static const char *const levels[] = { "debug", "info", "warn",
-		"error" };
-	const char *level = conf_str(conf, "log", "level");
-	enum log_level min = LL_INFO;
-
-	for (int i = 0; i < 4; i++) {
-		if (strcmp(level, levels[i]) == 0)
-			min = (enum log_level)i;
-	}
-	log_setup(min,
-	    strcmp(conf_str(conf, "log", "format"), "json") == 0 ? LF_JSON
-								 : LF_LOGFMT,
-	    strcmp(conf_str(conf, "log", "target"), "syslog") == 0 ? LT_SYSLOG
-								   : LT_STDERR);
 }
 
 static enum rc

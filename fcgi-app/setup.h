@@ -12,7 +12,6 @@ struct conf;
 struct request_limits setup_limits(const struct conf *conf);
 /* Borrows conf's strings. */
 struct listen_opts setup_listen(const struct conf *conf);
-void setup_log(const struct conf *conf);
 
 /* That user, group, mode and address can be what they say. RC_INVALID names
  * where it stands. */

@@ -294,7 +294,7 @@ reload(struct supervisor *s, int status)
 	drain_all(s); /* as long as they were promised */
 	conf_free(s->conf);
 	s->conf = conf;
-	worker_log_setup(conf);
+	settings_log(conf);
 	slots_make(s);
 	log_info("reloaded", LOG_I("generation", s->generation));
 }
@@ -520,7 +520,7 @@ supervisor_run(const char *conf_path)
 	s->started_wall_ms = clock_wall_ms();
 	if (settings_load(conf_path, &s->conf, NULL, &e) != RC_OK)
 		die(EXIT_PERSON, "%s", e.msg);
-	worker_log_setup(s->conf);
+	settings_log(s->conf);
 	find_self(s);
 	sig_ignore_pipe();
 	s->sig = sig_open((int)(sizeof signals / sizeof *signals), signals);

@@ -91,25 +91,6 @@ worker_def(const char *name)
 	return NULL;
 }
 
-void
-worker_log_setup(const struct conf *conf)
-{
-	static const char *const levels[] = { "debug", "info", "warn",
-		"error" };
-	const char *level = conf_str(conf, "log", "level");
-	enum log_level min = LL_INFO;
-
-	for (int i = 0; i < 4; i++) {
-		if (strcmp(level, levels[i]) == 0)
-			min = (enum log_level)i;
-	}
-	log_setup(min,
-	    strcmp(conf_str(conf, "log", "format"), "json") == 0 ? LF_JSON
-								 : LF_LOGFMT,
-	    strcmp(conf_str(conf, "log", "target"), "syslog") == 0 ? LT_SYSLOG
-								   : LT_STDERR);
-}
-
 /* ---- signals and waiting */
 
 static bool
@@ -620,7 +601,7 @@ worker_run(const struct worker_def *def, const char *conf_path)
 	rc = settings_load(conf_path, &k->conf, NULL, &e);
 	if (rc != RC_OK)
 		die(EXIT_PERSON, "%s", e.msg);
-	worker_log_setup(k->conf);
+	settings_log(k->conf);
 	sig_ignore_pipe();
 	/* Before any thread: they inherit what is blocked. */
 	k->sig = sig_open((int)(sizeof signals / sizeof *signals), signals);

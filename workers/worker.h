@@ -79,9 +79,6 @@ int worker_run(const struct worker_def *def, const char *conf_path);
 /* souk-worker -t: can all of them be opened? */
 enum rc worker_check(const char *conf_path, struct err *e);
 
-/* [log] */
-void worker_log_setup(const struct conf *conf);
-
 /* w_inventory.c, w_payment.c, w_email.c, w_analytics.c, w_housekeeping.c */
 extern const struct task_row inventory_tasks[], payment_tasks[], email_tasks[],
     housekeeping_tasks[];

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/strbuf.h"
 #include "shop/total.h"
 #include "store/mail.h"
@@ -467,4 +468,23 @@ settings_load(
 	else
 		conf_free(conf);
 	return rc;
+}
+
+void
+settings_log(const struct conf *conf)
+{
+	static const char *const levels[] = { "debug", "info", "warn",
+		"error" };
+	const char *level = conf_str(conf, "log", "level");
+	enum log_level min = LL_INFO;
+
+	for (int i = 0; i < 4; i++) {
+		if (strcmp(level, levels[i]) == 0)
+			min = (enum log_level)i;
+	}
+	log_setup(min,
+	    strcmp(conf_str(conf, "log", "format"), "json") == 0 ? LF_JSON
+								 : LF_LOGFMT,
+	    strcmp(conf_str(conf, "log", "target"), "syslog") == 0 ? LT_SYSLOG
+								   : LT_STDERR);
 }

@@ -15,4 +15,7 @@ extern const struct conf_row settings_rows[]; /* ends with section NULL */
 enum rc settings_load(const char *path, struct conf **out,
     struct strbuf *problems, struct err *e);
 
+/* Set the process's log up as [log] says. */
+void settings_log(const struct conf *conf);
+
 #endif
