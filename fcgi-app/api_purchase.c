@@ -61,7 +61,7 @@ token_field(
 }
 
 static enum rc
-parse(struct app *app, const struct request *rq, struct purchase_req *req,
+parse_tree(struct app *app, const struct request *rq, struct purchase_req *req,
     struct err *e)
 {
 	json_t *tree = NULL;
@@ -79,7 +79,47 @@ parse(struct app *app, const struct request *rq, struct purchase_req *req,
 	return rc;
 }
 
-/* The key as sent, else one of ours; and the id that it leads to. */
+static bool
+parsed_before(const struct purchase_body *last, const struct request *rq,
+    struct purchase_req *req)
+{
+	if (last->n == 0 || last->n != rq->body.n ||
+	    memcmp(last->bytes, rq->body.p, last->n) != 0)
+		return false;
+	req->sale_id = last->sale_id;
+	req->product_id = last->product_id;
+	req->variant_id = last->variant_id;
+	req->token = "";
+	return true;
+}
+
+static void
+remember(struct purchase_body *last, const struct request *rq,
+    const struct purchase_req *req)
+{
+	if (rq->body.n > sizeof last->bytes || *req->token != '\0')
+		return;
+	last->n = rq->body.n;
+	memcpy(last->bytes, rq->body.p, last->n);
+	last->sale_id = req->sale_id;
+	last->product_id = req->product_id;
+	last->variant_id = req->variant_id;
+}
+
+static enum rc
+parse(struct app *app, const struct request *rq, struct purchase_req *req,
+    struct err *e)
+{
+	enum rc rc = guard_json_type(app, rq, e);
+
+	if (rc != RC_OK || parsed_before(&app->purchase_body, rq, req))
+		return rc;
+	if ((rc = parse_tree(app, rq, req, e)) == RC_OK)
+		remember(&app->purchase_body, rq, req);
+	return rc;
+}
+
+/* The key as sent, else (NULL) one of ours; and the id that it leads to. */
 static enum rc
 name_effect(const struct request *rq, const struct who *who,
     struct purchase_req *req, const char **key, struct err *e)
@@ -88,8 +128,6 @@ name_effect(const struct request *rq, const struct who *who,
 	unsigned char *hash = arena_alloc(rq->arena, BODY_HASH_BYTES);
 	enum rc rc;
 
-	*key = request_param(rq, "HTTP_IDEMPOTENCY_KEY");
-	req->keyed = *key != NULL;
 	if (req->keyed && (rc = idempotency_key_check(*key, false, e)) != RC_OK)
 		return rc;
 	if (!req->keyed) {
@@ -119,8 +157,14 @@ api_purchase_post(struct app *app, struct request *rq, const struct match *m,
 
 	(void)m;
 	if ((rc = guard_require(app, rq, &who, e)) != RC_OK ||
-	    (rc = parse(app, rq, &req, e)) != RC_OK ||
-	    (rc = name_effect(rq, &who, &req, &key, e)) != RC_OK)
+	    (rc = parse(app, rq, &req, e)) != RC_OK)
+		return rc;
+	key = request_param(rq, "HTTP_IDEMPOTENCY_KEY");
+	req.keyed = key != NULL;
+	/* The crowd: no id is made for what nobody can have. */
+	if (!req.keyed && purchase_sold_out(app->shop, &req))
+		return err_set(e, RC_REFUSED, "sold_out", "Sold out");
+	if ((rc = name_effect(rq, &who, &req, &key, e)) != RC_OK)
 		return rc;
 	req.customer_id = who.session.customer_id;
 	req.email = who.session.email;

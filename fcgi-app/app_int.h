@@ -23,6 +23,14 @@ struct redis_sub;
 struct scoreboard;
 struct strbuf;
 
+/* The last body of a purchase that had no token, and what it says: a crowd sends
+ * the same bytes. n 0: none. */
+struct purchase_body {
+	size_t n;
+	char bytes[256];
+	int64_t sale_id, product_id, variant_id;
+};
+
 struct app {
 	const struct conf *conf;
 	struct doing *doing;
@@ -50,6 +58,7 @@ struct app {
 	const char *sale_cache;
 	char text[4][160];
 	char csp[320]; /* a whole header line */
+	struct purchase_body purchase_body;
 };
 
 /* What a route found in the path. */

@@ -194,6 +194,17 @@ refused:
 /* ---- bodies */
 
 enum rc
+guard_json_type(struct app *app, const struct request *rq, struct err *e)
+{
+	enum rc rc = guard_same_origin(app, rq, e);
+
+	if (rc == RC_OK && strcmp(rq->content_type, TYPE_JSON) != 0)
+		return err_set(e, RC_INVALID, "unsupported_media_type",
+		    "Content-Type must be application/json");
+	return rc;
+}
+
+enum rc
 guard_json(struct app *app, const struct request *rq, struct json_t **tree,
     struct err *e)
 {
@@ -201,11 +212,8 @@ guard_json(struct app *app, const struct request *rq, struct json_t **tree,
 	enum rc rc;
 
 	*tree = NULL;
-	if ((rc = guard_same_origin(app, rq, e)) != RC_OK)
+	if ((rc = guard_json_type(app, rq, e)) != RC_OK)
 		return rc;
-	if (strcmp(rq->content_type, TYPE_JSON) != 0)
-		return err_set(e, RC_INVALID, "unsupported_media_type",
-		    "Content-Type must be application/json");
 	*tree =
 	    json_loadb(rq->body.p, rq->body.n, JSON_REJECT_DUPLICATES, &why);
 	if (*tree == NULL)
@@ -226,7 +234,7 @@ guard_form_token(struct request *rq, const struct who *who)
 	char *hex;
 
 	if (who->known)
-		return who->session.form_token;
+		return session_form_token(who->token, rq->arena);
 	hex = arena_alloc(rq->arena, 2 * sizeof hash + 1);
 	secret_hash(
 	    arena_concat(rq->arena, "souk guest form ", who->guest, NULL),

@@ -44,6 +44,9 @@ enum rc guard_same_origin(
 struct json_t;
 enum rc guard_json(struct app *app, const struct request *rq,
     struct json_t **tree, struct err *e);
+/* The first half of it: origin and type. */
+enum rc guard_json_type(
+    struct app *app, const struct request *rq, struct err *e);
 
 /* A form's body on a private page: same origin, its fields, and the token that
  * the form carried as "form_token": RC_REFUSED "stale_form" (403). */

@@ -139,6 +139,12 @@ stands(struct buy *b, struct purchase *out, struct err *e)
 				 pg_bool(&rows, 0, 1), out, e);
 }
 
+static enum rc
+sold_out(struct err *e)
+{
+	return err_set(e, RC_REFUSED, "sold_out", "Sold out");
+}
+
 /* Never unseen: who may have an order is looked up by his id first. */
 static enum rc
 refuse(
@@ -156,7 +162,7 @@ refuse(
 		return err_set(e, RC_REFUSED, "sale_not_started",
 		    "The sale has not started");
 	case CA_SOLD_OUT:
-		return err_set(e, RC_REFUSED, "sold_out", "Sold out");
+		return sold_out(e);
 	case CA_LIMIT:
 		return err_set(e, RC_REFUSED, "limit_reached",
 		    "You have all that one person may have of this");
@@ -359,6 +365,17 @@ buy(struct buy *b, struct purchase *out, struct err *e)
 	return rc;
 }
 
+bool
+purchase_sold_out(const struct shop *shop, const struct purchase_req *req)
+{
+	const struct variants *known =
+	    variants_known(shop->sold_out, req->sale_id, req->product_id);
+	struct buy b = { .req = req };
+
+	return known != NULL && variant_pick(&b, known, NULL) == RC_OK &&
+	       sold_out_knows(shop->sold_out, b.ref);
+}
+
 enum rc
 purchase(struct shop *shop, const struct purchase_req *req, struct arena *arena,
     struct purchase *out, struct err *e)
@@ -372,8 +389,9 @@ purchase(struct shop *shop, const struct purchase_req *req, struct arena *arena,
 		hash_bytea(req->body_hash, b.hash);
 	if ((rc = resolve(&b, e)) != RC_OK)
 		return rc;
+	/* Not noted again: a crowd would keep it known for ever. */
 	if (!req->keyed && sold_out_knows(shop->sold_out, b.ref))
-		return refuse(&b, CA_SOLD_OUT, &result, e);
+		return sold_out(e);
 	if ((rc = buy(&b, &result, e)) == RC_OK)
 		*out = result;
 	return rc;

@@ -42,6 +42,10 @@ struct purchase {
 enum rc purchase(struct shop *shop, const struct purchase_req *req,
     struct arena *arena, struct purchase *out, struct err *e);
 
+/* Does this process know that it is sold out? Asks nobody. For a request without
+ * a key, before an id is made for it. */
+bool purchase_sold_out(const struct shop *shop, const struct purchase_req *req);
+
 /*
  * ---- its second step alone: one autocommit statement. Placed where the item
  * is open, the unit within the allotment, the epoch still that one, and unit,

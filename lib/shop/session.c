@@ -323,8 +323,8 @@ note_seen(struct sessions *s, const char *hex)
 
 /* What a form carries instead of the token: who reads a page's source has not
  * got the cookie. */
-static const char *
-form_token(const char *token, struct arena *arena)
+const char *
+session_form_token(const char *token, struct arena *arena)
 {
 	return token_hex(arena_concat(arena, "souk form ", token, NULL), arena);
 }
@@ -366,8 +366,7 @@ session_find(struct shop *shop, const char *token, struct arena *arena,
 		.admin = r.admin != 0,
 		.email = arena_strndup(arena, r.email.p, r.email.n),
 		.name = arena_strndup(arena, r.name.p, r.name.n),
-		.public_id = r.public_id,
-		.form_token = form_token(token, arena) };
+		.public_id = r.public_id };
 	return RC_OK;
 }
 

@@ -24,9 +24,10 @@ struct session {
 	const char *email;   /* in the arena */
 	const char *name;
 	int64_t public_id;   /* of the session: for the account's list */
-	const char *form_token; /* what a form of this session carries: a hash
-	                           of the token; in the arena */
 };
+
+/* What a form of a session carries: a hash of its token; in the arena. */
+const char *session_form_token(const char *token, struct arena *arena);
 
 /* A new one (soukctl, tests): 256 random bits. Inside or outside of a
  * transaction. user_agent and address: cut to fit. */

@@ -747,30 +747,36 @@ START_TEST(what_is_known_to_be_sold_out_asks_nobody)
 END_TEST
 
 static void
-forget_by_message(void)
+forget_by_message(const struct sale *s)
 {
+	(void)s;
 	sold_out_message(shop->sold_out, span_of("what is this"));
 }
 
 static void
-forget_by_loss(void)
+forget_by_loss(const struct sale *s)
 {
+	(void)s;
 	sold_out_forget(shop->sold_out);
 }
 
 static void
-forget_by_distrust(void)
+forget_by_distrust(const struct sale *s)
 {
+	(void)s;
 	sold_out_trust(shop->sold_out, false);
 }
 
+/* Those who ask meanwhile do not keep it known. */
 static void
-forget_by_time(void)
+forget_by_time(const struct sale *s)
 {
-	clock_sleep_ms(1010);
+	clock_sleep_ms(600);
+	ck_assert_int_eq(buy_without_key(s, 2), RC_REFUSED);
+	clock_sleep_ms(410);
 }
 
-static void (*const forgetting[])(void) = { forget_by_message, forget_by_loss,
+static void (*const forgetting[])(const struct sale *s) = { forget_by_message, forget_by_loss,
 	forget_by_distrust, forget_by_time };
 
 START_TEST(it_is_forgotten)
@@ -779,7 +785,7 @@ START_TEST(it_is_forgotten)
 
 	sold_out_trust(shop->sold_out, true);
 	ck_bought(&s, 1);
-	forgetting[_i]();
+	forgetting[_i](&s);
 	int64_t r = redis_stats(shop->redis).commands;
 
 	ck_assert_int_eq(buy_without_key(&s, 2), RC_REFUSED);
