@@ -3,6 +3,7 @@
 # every key, and every program has one.
 . "${srcdir:-$(dirname "$0")/..}/tests/it/lib.sh"
 it_need mandoc
+it_not_twice
 cd "$top_builddir" || exit 99
 plain() { sed $'s/.\b//g'; } # without what is struck over
 for page in man/soukctl.8 man/souk.ini.5 man/souk-fcgi.8 \

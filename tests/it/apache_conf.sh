@@ -4,6 +4,7 @@
 # application (fcgi_stub) answers as it is told.
 . "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
 it_need apache2 curl
+it_not_twice
 [ -e /usr/lib/apache2/modules/mod_fcgid.so ] || it_skip_all "no mod_fcgid"
 
 stub=$IT/stub

@@ -4,6 +4,7 @@
 # what a prepared statement gets, on 100,000 products.
 . "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
 it_need initdb psql
+it_not_twice
 soukctl=$top_builddir/ctl/soukctl
 [ -x "$soukctl" ] || it_bail "no $soukctl"
 export SOUK_POSTGRES_MIGRATIONS=$srcdir/sql

@@ -244,6 +244,11 @@ it_mkdir() {
 # SOUK_IT_QUICK=1: where the same scripts have just run from another build.
 [ -z "${SOUK_IT_QUICK:-}" ] || it_skip_all "SOUK_IT_QUICK"
 
+# it_not_twice: nothing that a sanitizer could see (tests/all.sh)
+it_not_twice() {
+	[ -z "${SOUK_IT_SANITIZED:-}" ] || it_skip_all "not under sanitizers"
+}
+
 # ---- PostgreSQL
 
 # it_pg_url PORT: as users of a test reach the server on that port

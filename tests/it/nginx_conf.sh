@@ -3,6 +3,7 @@
 # it is told: what is kept, under which key, for how long, and what it is not.
 . "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
 it_need nginx curl
+it_not_twice
 
 stub=$IT/stub
 it_mkdir "$stub" "$IT/share/souk/static" "$IT/run"

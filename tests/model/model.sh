@@ -5,6 +5,7 @@
 # fail-overs, which takes minutes and some gigabytes.
 . "$(dirname "${BASH_SOURCE[0]}")/../it/lib.sh"
 it_need spin gcc
+it_not_twice
 
 # verdict NAME FLAG...: "errors: N, S states" of a whole search; else why not
 verdict() {

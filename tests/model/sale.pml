@@ -317,30 +317,44 @@ end:
 }
 
 /*
- * Redis. As it stands: it copies to the other server twice at any time and fails
- * over twice. -DRESTART: instead it restarts once, empty or with what it had (its
- * run_id is another then).
+ * Redis. As it stands: A copies to B, B is led to, B copies to A, A is led to;
+ * each at any time after the one before, and each copy may be left out (then the
+ * other server has what it had). -DRESTART: instead it restarts once, empty or
+ * with what it had (its run_id is another then).
  */
+inline copy()
+{
+	C[1 - cur].st = C[cur].st; C[1 - cur].epoch = C[cur].epoch;
+	C[1 - cur].held[1] = C[cur].held[1];
+	C[1 - cur].held[2] = C[cur].held[2];
+	C[1 - cur].srv = C[cur].srv; C[1 - cur].repl = C[cur].repl
+}
+
 proctype Faults()
 {
-	byte overs, copies;
-
-	do
 #ifdef RESTART
-	:: atomic { C[cur].srv = 9; break }
+	if
+	:: atomic { C[cur].srv = 9 }
 	:: atomic { C[cur].st = 0; C[cur].epoch = 0;
-		C[cur].held[1] = 0; C[cur].held[2] = 0; break }
+		C[cur].held[1] = 0; C[cur].held[2] = 0 }
+	:: skip
+	fi;
 #else
-	:: atomic { copies < 2 -> copies++;
-		C[1 - cur].st = C[cur].st; C[1 - cur].epoch = C[cur].epoch;
-		C[1 - cur].held[1] = C[cur].held[1];
-		C[1 - cur].held[2] = C[cur].held[2];
-		C[1 - cur].srv = C[cur].srv; C[1 - cur].repl = C[cur].repl }
-	:: atomic { overs < 2 -> overs++; cur = 1 - cur; replid++ }
+	if
+	:: goto end
+	:: atomic { copy() }
+	:: skip
+	fi;
+	atomic { cur = 1 - cur; replid++ }
+	if
+	:: goto end
+	:: atomic { copy() }
+	:: skip
+	fi;
+	atomic { cur = 1 - cur; replid++ }
 #endif
-	:: break
-	od;
-	atomic { overs = 0; copies = 0; done++ }
+end:
+	done++
 }
 
 /* When all is over: what housekeeping would do last, then the sum. */
