@@ -7,13 +7,14 @@
 # the dust has settled checker.mjs reads PostgreSQL, Redis and the provider's
 # books and nothing else.
 #
-# Every third seed closes the sale in the middle of the crowd; the others close
-# it at the end.
+# There are three kinds of seeds, one after another: a crush for the units;
+# a crush in the middle of which the sale closes; few people, so that units are
+# left to the end and one that is lost is missed.
 #
 # By environment: CHAOS_BUYERS, CHAOS_UNITS, CHAOS_SECONDS (how long people
 # come and faults go on). CHAOS_SQL: statements for the database before the sale
-# opens (the test of the checker takes keys away). CHAOS_CLOSE=yes|no. IT_KEEP=1
-# keeps all files. Without a seed: $CHAOS_SEED or 1.
+# opens (the test of the checker takes keys away). CHAOS_KIND:
+# crush, closing or few. CHAOS_OPEN=1: not closed. IT_KEEP=1 keeps all files. Without a seed: $CHAOS_SEED or 1.
 . "${srcdir:-$(dirname "${BASH_SOURCE[0]}")/../..}/tests/it/lib.sh"
 it_need curl jq node initdb redis-server nginx
 here=$srcdir/tests/chaos
@@ -239,7 +240,16 @@ verdict() { # NAME armed|closed
 		it_fail "$1: the checker is content" "$out"
 	fi
 }
-closed=
+check_says() { # 111: it could not look, try again
+	souk_ctl sale check "$sale" >"$IT/check.out" 2>&1
+	check_rc=$?
+	[ $check_rc != 111 ]
+}
+check_finds_nothing() {
+	it_wait_for 30 check_says
+	cat "$IT/check.out"
+	return $check_rc
+}
 close_in() { # MS: whatever is away meanwhile
 	sleep "$(($1 / 1000)).$(printf %03d $(($1 % 1000)))"
 	it_wait_for 60 souk_ctl sale close "$sale"
@@ -263,7 +273,7 @@ run_faults() { # CROWD: until it has gone, or the time is over
 }
 
 run_seed() {
-	local seed=$1 rc crowd closer
+	local seed=$1 rc crowd closer start=$SECONDS kind kinds crowd_size
 	RANDOM=$((seed * 7919 % 32768))
 	find "$IT/mail" -type f -delete
 	it_wait_for 10 clean || it_bail "TRUNCATE"
@@ -275,12 +285,16 @@ run_seed() {
 		--allotment "$units" --limit $limit --price 1200 --start now --end +1h) ||
 		it_bail "sale create"
 	souk_ctl sale open "$sale" || it_bail "sale open"
-	closed=${CHAOS_CLOSE:-$([ $((seed % 3)) = 2 ] && echo yes)}
+	kinds=(few crush closing)
+	kind=${CHAOS_KIND:-${kinds[seed % 3]}}
+	crowd_size=$buyers
+	[ "$kind" != few ] || crowd_size=$((units * 2 / 5))
+	head -n $crowd_size "$IT/all_cookies" >"$IT/cookies"
 
 	node "$here/buyers.mjs" "$SOUK_URL" "$IT/cookies" "$sale" "$product" "$seed" \
 		"$IT/answers" $((seconds + 40)) "$seconds" >"$IT/buyers.out" 2>&1 &
 	crowd=$!
-	if [ "$closed" = yes ]; then
+	if [ "$kind" = closing ]; then
 		dice $((seconds * 250))
 		close_in $((seconds * 350 + d)) &
 		closer=$!
@@ -288,13 +302,13 @@ run_seed() {
 	run_faults $crowd
 	wait $crowd
 	rc=$?
-	it_note "seed $seed: buyers: $(tail -n 1 "$IT/buyers.out")"
+	it_note "seed $seed: all have left after $((SECONDS - start)) s: $(tail -n 1 "$IT/buyers.out")"
 	it_eq "seed $seed: every answer is right in itself" "$rc" 0
 	[ $rc = 0 ] || sed 's/^/#   /' "$IT/buyers.out" | head -n 20
 	[ ${#asleep[@]} = 0 ] || wait "${asleep[@]}"
 	asleep=()
 
-	if [ "$closed" = yes ]; then
+	if [ "$kind" = closing ]; then
 		wait "$closer"
 		it_eq "seed $seed: closed in the middle" "$?" 0
 	else
@@ -303,20 +317,24 @@ run_seed() {
 	fi
 	it_ok "seed $seed: souk-fcgi and the workers' supervisor are there" both_alive
 	it_ok "seed $seed: the dust settles" it_wait_for 120 settled
-	if [ "$closed" != yes ]; then
+	it_note "seed $seed: after $((SECONDS - start)) s"
+	if [ "$kind" != closing ]; then
 		it_ok "seed $seed: and the counter is at rest" it_wait_for 30 at_rest
 		verdict "seed $seed: open" armed
-		it_ok "seed $seed: sale check finds nothing" souk_ctl sale check "$sale"
-		it_ok "seed $seed: sale close" souk_ctl sale close "$sale"
+		it_ok "seed $seed: sale check finds nothing" check_finds_nothing
 	fi
-	verdict "seed $seed: closed" closed
-	it_ok "seed $seed: nor of the closed sale" souk_ctl sale check "$sale"
+	if [ -z "${CHAOS_OPEN:-}" ]; then
+		[ "$kind" = closing ] || it_ok "seed $seed: sale close" \
+			it_wait_for 30 souk_ctl sale close "$sale"
+		verdict "seed $seed: closed" closed
+		it_ok "seed $seed: nor of the closed sale" check_finds_nothing
+	fi
 	it_note "counts $(jq -cn --argjson b "$(tail -n 1 "$IT/buyers.out")" --argjson c "$counts" \
-		"{seed: $seed, hit: $n_faults} + \$b + \$c")"
+		"{seed: $seed, kind: \"$kind\", hit: $n_faults} + \$b + \$c")"
 }
 
-it_souk_env soukctl loadtest buyers "$buyers" >"$IT/cookies" || it_bail "buyers"
-it_eq "buyers" "$(wc -l <"$IT/cookies")" "$buyers"
+it_souk_env soukctl loadtest buyers "$buyers" >"$IT/all_cookies" || it_bail "buyers"
+it_eq "buyers" "$(wc -l <"$IT/all_cookies")" "$buyers"
 for s in $seeds; do
 	run_seed "$s"
 	[ "$IT_FAILED" = 0 ] || break

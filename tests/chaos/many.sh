@@ -33,7 +33,7 @@ for ((s = first; s <= last; s++)); do
 		sed 's/^/  | /' "$log"
 	fi
 done
-printf 'sum: %s\n' "$(jq -cs 'map(del(.seed)) | map(to_entries) | flatten
+printf 'sum: %s\n' "$(jq -cs 'map(del(.seed, .kind)) | map(to_entries) | flatten
 	| group_by(.key) | map({key: .[0].key, value: (map(.value) | add)}) | from_entries' "$all")"
 printf '%d passed, %d failed\n' $passed $failed
 [ $failed = 0 ]

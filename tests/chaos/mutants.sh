@@ -42,13 +42,14 @@ restore() {
 	done
 }
 
-want= sql=
-mutant() { # NAME
+want=caught sql='' fault='' kind='' open=''
+mutant() { # NAME: fault: what it must be caught by
 	restore
-	want=caught sql=
+	want=caught sql='' fault='' kind='' open=''
 	case $1 in
 	none) want=content ;;
-	key)
+	key) # never closed: the close claims each unit, whoever has it
+		kind=crush open=1 fault='OVERSOLD|^unit .* there twice'
 		mutate lib/shop/purchase_place.c '/MUTANT epoch/d'
 		sql='ALTER TABLE sale_unit DROP CONSTRAINT sale_unit_pkey,
 			DROP CONSTRAINT sale_unit_item_id_buyer_slot_key'
@@ -57,9 +58,16 @@ mutant() { # NAME
 		want=content
 		mutate lib/shop/purchase_place.c '/MUTANT epoch/d'
 		;;
-	id) mutate lib/shop/counter_script.c '/MUTANT id/s/redis.call(.*, id)/false/' ;;
-	claim) mutate lib/shop/sale_open.c '/MUTANT claim/d' ;;
+	id)
+		kind=few
+		mutate lib/shop/counter_script.c '/MUTANT id/s/held\[2\]/false/'
+		;;
+	claim)
+		kind=closing fault=' in stock '
+		mutate lib/shop/sale_open.c '/MUTANT claim/d'
+		;;
 	outbox)
+		fault='by e-mail 0 times'
 		mutate lib/shop/purchase_place.c '/" task AS (INSERT/,/ k)"$/c\
 	" task AS (SELECT 1)"'
 		;;
@@ -74,7 +82,7 @@ try() { # NAME
 	n=${CHAOS_SEEDS:-12}
 	[ $want = caught ] || n=$(((n + 1) / 2))
 	for ((s = 1; s <= n; s++)); do
-		CHAOS_SQL=$sql srcdir=$here/src top_builddir=$here/build \
+		CHAOS_SQL=$sql CHAOS_KIND=$kind CHAOS_OPEN=$open srcdir=$here/src top_builddir=$here/build \
 			timeout -k 30 300 bash "$here/src/tests/chaos/chaos.sh" $s >"$here/log" 2>&1
 		rc=$?
 		case $rc in
@@ -82,10 +90,11 @@ try() { # NAME
 		1 | 124) ;;
 		*) bail "$1, seed $s: exit $rc: $(tail -n 3 "$here/log")" ;;
 		esac
-		found=$(sed -n '/^not ok/,/^ok/p' "$here/log" | grep -m 4 '^#   fault:')
+		found=$(sed -n 's/^#   fault: //p' "$here/log" | grep -E -m 3 "${fault:-.}" |
+			sed 's/^/#   /')
 		[ -z "$found" ] || break
-		printf '# %s, seed %d: failed, and the checker was content\n' "$1" "$s"
-		grep '^not ok' "$here/log"
+		printf '# %s, seed %d: failed by something else\n' "$1" "$s"
+		grep -E '^not ok|^#   fault:' "$here/log" | head -n 5
 	done
 	if [ $want = caught ] && [ -n "$found" ]; then
 		printf 'ok - %s: caught by seed %d\n%s\n' "$1" "$s" "$found"
