@@ -381,7 +381,10 @@ collect(struct pg *pg, struct node *node, const char *what, int64_t deadline,
 }
 
 /* Is it an answer, or an error? Clears an error. A primary that was demoted
- * goes on to answer: its successor is found by a new connection alone. */
+ * goes on to answer: its successor is found by a new connection alone. An error
+ * without SQLSTATE is libpq's own (it had no memory for the answer): what the
+ * server has done or prepared we do not know, so that this connection is not
+ * used again. */
 static enum rc
 judge(struct pg *pg, struct node *node, const char *what, PGresult *res,
     struct err *e)
@@ -395,7 +398,7 @@ judge(struct pg *pg, struct node *node, const char *what, PGresult *res,
 	enum rc rc = result_error(pg, what, res, e);
 
 	state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
-	if (state != NULL && strcmp(state, "25006") == 0)
+	if (state == NULL || strcmp(state, "25006") == 0)
 		node_close(node);
 	PQclear(res);
 	return rc;
@@ -608,6 +611,13 @@ pg_begin(struct pg *pg, struct err *e)
 	return rc;
 }
 
+static enum rc
+unknown(struct err *e)
+{
+	return err_set(e, RC_RETRY, "pg_unknown",
+	    "PostgreSQL: no answer to the commit; it may have happened");
+}
+
 enum rc
 pg_commit(struct pg *pg, struct err *e)
 {
@@ -622,13 +632,17 @@ pg_commit(struct pg *pg, struct err *e)
 		return err_set(e, RC_RETRY, "pg_down",
 		    "PostgreSQL: the connection was lost before the commit");
 	doing_set(pg->doing, "pg commit", NULL);
-	if (!PQsendQuery(node->conn, "COMMIT"))
-		return lost(pg, node, "commit", e);
+	if (!PQsendQuery(node->conn, "COMMIT")) {
+		(void)!lost(pg, node, "commit", e);
+		return unknown(e);
+	}
 	rc = collect(pg, node, "commit", deadline, &res, e);
 	if (rc != RC_OK)
-		return err_set(e, RC_RETRY, "pg_unknown",
-		    "PostgreSQL: no answer to the commit; it may have happened");
-	if ((rc = judge(pg, node, "commit", res, e)) != RC_OK)
+		return unknown(e);
+	rc = judge(pg, node, "commit", res, e);
+	if (rc == RC_RETRY && node->conn == NULL)
+		return unknown(e);
+	if (rc != RC_OK)
 		return rc;
 	/* A transaction that had failed is answered "ROLLBACK". */
 	if (strcmp(PQcmdStatus(res), "COMMIT") != 0)
