@@ -1,5 +1,6 @@
 #include "shop/shop.h"
 
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -91,6 +92,10 @@ shop_open(const struct conf *conf, const char *name, struct doing *doing,
 	struct shop *shop = xcalloc(1, sizeof *shop);
 	enum rc rc;
 
+	/* Its NULL for no memory would have to be looked for at every call, and
+	 * some of them are silent: json_object_set_new() of a NULL leaves the
+	 * member out. What it allocated before is free()d all the same. */
+	json_set_alloc_funcs(xmalloc, free);
 	shop->conf = conf;
 	shop->currency = conf_str(conf, "shop", "currency");
 	if ((rc = check_currency(shop->currency, e)) != RC_OK)
