@@ -206,9 +206,10 @@ deceive nginx
 b=$(cred ann@example.com nope-nope)
 h='POST /api/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n'
 c='Connection: close\r\n\r\n'
-# bodies SERVER CHUNKED: Apache hands a chunked body on without its length
+# bodies SERVER CHUNKED: Apache hands a chunked body on without its length where
+# it has not got all of it yet; then it is refused
 bodies() {
-	eq "$1: chunked" "$2 " "$(raw "${h}Transfer-Encoding: chunked\r\n$c$(printf %x ${#b})\r\n$b\r\n0\r\n\r\n")"
+	like "$1: chunked" "^$2 \$" "$(raw "${h}Transfer-Encoding: chunked\r\n$c$(printf %x ${#b})\r\n$b\r\n0\r\n\r\n")"
 	for l in "Content-Length: ${#b}\r\nContent-Length: 5" 'Content-Length: -5' 'Content-Length: 0x10' 'Content-Length: 5, 6'; do
 		# What it did not read may cost us its answer.
 		like "$1: $l" '^(400 )?$' "$(raw "$h$l\r\n$c$b")"
@@ -316,7 +317,7 @@ if command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ]; then
 	it_start_apache "$IT/apache/souk.conf"
 	forgive
 	deceive Apache
-	bodies Apache 411
+	bodies Apache '(401|411)'
 	eq "Apache: the order's page" 200 "$(it_status "$page")"
 	eq "Apache: from another site" 403 "$(it_status /api/logout -X POST -b "$ann" -H 'Origin: https://evil.example')"
 	eq "Apache: no token in its log" 0 "$(grep -cF -e "${page#*t=}" "$IT/apache/access.log")"
