@@ -13,6 +13,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -34,6 +35,8 @@ struct conf {
 	const struct conf_row *rows;
 	size_t n;
 	struct value *values; /* one per row */
+	uint16_t *places; /* rows by hash of their names, plus one; 0: none */
+	size_t n_places;  /* a power of two, twice the rows at least */
 };
 
 struct load {
@@ -232,15 +235,51 @@ check_value(struct load *load, const struct conf_row *row, struct value *v)
 
 /* ---- where values come from */
 
+/* FNV-1a. */
+static size_t
+place_of(const struct conf *conf, const char *section, const char *key)
+{
+	uint32_t h = UINT32_C(2166136261);
+
+	for (const char *p = section; *p != '\0'; p++)
+		h = (h ^ (unsigned char)*p) * UINT32_C(16777619);
+	h *= UINT32_C(16777619);
+	for (const char *p = key; *p != '\0'; p++)
+		h = (h ^ (unsigned char)*p) * UINT32_C(16777619);
+	return h & (conf->n_places - 1);
+}
+
+/* A request asks for half a dozen values: not by walking all the rows. */
 static size_t
 find(const struct conf *conf, const char *section, const char *key)
 {
-	for (size_t i = 0; i < conf->n; i++) {
+	size_t at = place_of(conf, section, key);
+
+	for (; conf->places[at] != 0; at = (at + 1) & (conf->n_places - 1)) {
+		size_t i = conf->places[at] - 1U;
+
 		if (strcmp(conf->rows[i].section, section) == 0 &&
 		    strcmp(conf->rows[i].key, key) == 0)
 			return i;
 	}
 	return SIZE_MAX;
+}
+
+static void
+places_fill(struct conf *conf)
+{
+	assert(conf->n < UINT16_MAX);
+	for (conf->n_places = 16; conf->n_places < 2 * conf->n;)
+		conf->n_places *= 2;
+	conf->places = xcalloc(conf->n_places, sizeof *conf->places);
+	for (size_t i = 0; i < conf->n; i++) {
+		size_t at =
+		    place_of(conf, conf->rows[i].section, conf->rows[i].key);
+
+		while (conf->places[at] != 0)
+			at = (at + 1) & (conf->n_places - 1);
+		conf->places[at] = (uint16_t)(i + 1);
+	}
 }
 
 static void
@@ -427,6 +466,7 @@ conf_new(const struct conf_row *rows)
 	conf->rows = rows;
 	while (rows[conf->n].section != NULL)
 		conf->n++;
+	places_fill(conf);
 	conf->values = xcalloc(conf->n, sizeof *conf->values);
 	for (size_t i = 0; i < conf->n; i++)
 		value_set(&conf->values[i], rows[i].dflt, "default");
@@ -477,6 +517,7 @@ conf_free(struct conf *conf)
 		free(conf->values[i].source);
 	}
 	free(conf->values);
+	free(conf->places);
 	free(conf);
 }
 
