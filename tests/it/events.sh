@@ -44,11 +44,18 @@ is "his event" "202 none" \
 	"$(post '{"name":"seen","customerId":999}' -b "$IT/jar")"
 it_eq "is of who the session says" "$(last | jq .customerId)" "$who"
 
-for _ in $(seq 30); do post '{"name":"seen"}' >"$IT/last"; done
+# As many as it takes: on a slow machine the bucket fills again meanwhile.
+before=$(it_psql -c "SELECT count(*) FROM outbox WHERE type = 'track_event'")
+taken=0
+for _ in $(seq 300); do
+	post '{"name":"seen"}' >"$IT/last"
+	grep -q '^202' "$IT/last" || break
+	taken=$((taken + 1))
+done
 is "more than so many a minute are not taken" "429 too_many_tries" \
 	"$(cat "$IT/last")"
 it_match "and it is said when to come again" "$(it_header Retry-After)" \
 	'^[1-9][0-9]*$'
 n=$(it_psql -c "SELECT count(*) FROM outbox WHERE type = 'track_event'")
-it_ok "nor stored" [ "$n" -le 22 ]
+it_eq "nor stored" $((n - before)) $taken
 it_summary
