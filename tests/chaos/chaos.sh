@@ -296,7 +296,7 @@ run_seed() {
 	crowd=$!
 	if [ "$kind" = closing ]; then
 		dice $((seconds * 250))
-		close_in $((seconds * 350 + d)) &
+		close_in $((seconds * 450 + d)) &
 		closer=$!
 	fi
 	run_faults $crowd
