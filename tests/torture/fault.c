@@ -76,11 +76,27 @@ fault_clock_reset(void)
 }
 
 static bool
-hit(const char *what)
+hit_nth(const char *what)
 {
 	if (!fault.armed || ++fault.count != fault.nth)
 		return false;
 	fault.what = what;
+	return true;
+}
+
+static bool
+hit(const char *what)
+{
+	return fault.kind != FAULT_VANISH && hit_nth(what);
+}
+
+/* What is sent, to be: it does not leave, and the connection is no more. */
+static bool
+vanishes(const char *what, int fd)
+{
+	if (fault.kind != FAULT_VANISH || !hit_nth(what))
+		return false;
+	(void)shutdown(fd, SHUT_RDWR);
 	return true;
 }
 
@@ -181,6 +197,8 @@ WRAP(int, PQsetnonblocking, PGconn *conn, int on)
 
 WRAP(int, PQsendQuery, PGconn *conn, const char *sql)
 {
+	if (vanishes("PQsendQuery", PQsocket(conn)))
+		return 1;
 	if (!hit("PQsendQuery"))
 		return __real_PQsendQuery(conn, sql);
 	if (AFTER && __real_PQsendQuery(conn, sql))
@@ -191,6 +209,8 @@ WRAP(int, PQsendQuery, PGconn *conn, const char *sql)
 WRAP(int, PQsendPrepare, PGconn *conn, const char *name, const char *sql, int n,
     const Oid *types)
 {
+	if (vanishes("PQsendPrepare", PQsocket(conn)))
+		return 1;
 	if (!hit("PQsendPrepare"))
 		return __real_PQsendPrepare(conn, name, sql, n, types);
 	if (AFTER && __real_PQsendPrepare(conn, name, sql, n, types))
@@ -201,6 +221,9 @@ WRAP(int, PQsendPrepare, PGconn *conn, const char *name, const char *sql, int n,
 WRAP(int, PQsendQueryPrepared, PGconn *conn, const char *name, int n,
     const char *const *values, const int *lengths, const int *formats, int how)
 {
+	if (vanishes("PQsendQueryPrepared", PQsocket(conn)))
+		return 1;
+
 	bool fails = hit("PQsendQueryPrepared");
 	int rv = 0;
 
@@ -218,6 +241,9 @@ WRAP(int, PQsendQueryParams, PGconn *conn, const char *sql, int n,
     const Oid *types, const char *const *values, const int *lengths,
     const int *formats, int how)
 {
+	if (vanishes("PQsendQueryParams", PQsocket(conn)))
+		return 1;
+
 	bool fails = hit("PQsendQueryParams");
 	int rv = 0;
 
@@ -289,6 +315,8 @@ WRAP(ssize_t, send, int fd, const void *p, size_t n, int flags)
 {
 	struct pollfd answer = { .fd = fd, .events = POLLIN };
 
+	if (vanishes("send", fd))
+		return (ssize_t)n;
 	if (!hit("send"))
 		return __real_send(fd, p, n, flags);
 	if (AFTER && __real_send(fd, p, n, flags) > 0) {

@@ -2,9 +2,10 @@
  * fault - the calls by which the shop reaches the outside, counted, and one of
  * them made to fail (the linker's --wrap; libraries' own calls are untouched).
  *
- * Two kinds. Before: nothing was done. After: it was done, and nobody is told:
- * what was sent to a server has been carried out, and the answer is lost; a
- * file is there, and the call says that it is not.
+ * Three kinds. Before: nothing was done. After: it was done, and nobody is
+ * told: what was sent to a server has been carried out, and the answer is lost;
+ * a file is there, and the call says that it is not. Vanished (what is sent
+ * alone): it is said to be sent, but never arrives.
  *
  * Time is the test's own: a wait that is made to miss its deadline costs
  * nothing but moves the clock on, and so does every sleep.
@@ -15,7 +16,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum fault_kind { FAULT_BEFORE, FAULT_AFTER, FAULT_KINDS };
+enum fault_kind { FAULT_BEFORE, FAULT_AFTER, FAULT_VANISH, FAULT_KINDS };
 
 /* Counts from 1; the nth call fails, 0: none does. */
 void fault_arm(int nth, enum fault_kind kind);

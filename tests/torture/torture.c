@@ -593,6 +593,7 @@ judge(const struct scenario *sc, const char *fault, enum rc rc,
 static bool
 one_fault(const struct scenario *sc, int nth, enum fault_kind kind, bool cold)
 {
+	static const char *const kinds[] = { "before", "after", "vanished" };
 	struct err err = ERR_INIT;
 	const char *fault;
 	enum rc rc;
@@ -605,8 +606,7 @@ one_fault(const struct scenario *sc, int nth, enum fault_kind kind, bool cold)
 	rc = sc->op(&err);
 	(void)fault_disarm();
 	fault = arena_printf(arena, "%s call %d, %s %s", cold ? "cold" : "warm",
-	    nth, kind == FAULT_BEFORE ? "before" : "after",
-	    fault_what() == NULL ? "none" : fault_what());
+	    nth, kinds[kind], fault_what() == NULL ? "none" : fault_what());
 	judge(sc, fault, rc, &err);
 	if (fault_what() == NULL)
 		return false;
@@ -650,10 +650,13 @@ static void
 calls_fail(int which, bool cold)
 {
 	const struct scenario *sc = &scenarios[which];
-	int every = cold ? sample * 6 : sample;
 
 	for (int kind = 0; kind < FAULT_KINDS; kind++) {
-		int nth = first_of(which * 4 + kind * 2 + cold, every);
+		/* Fewer calls count for the last one. */
+		int every = (cold ? sample * 6 : sample) /
+				(kind == FAULT_VANISH ? 4 : 1) +
+			    (kind == FAULT_VANISH);
+		int nth = first_of(which * 6 + kind * 2 + cold, every);
 
 		if (only_nth != 0)
 			(void)one_fault(sc, only_nth, kind, cold);
@@ -696,8 +699,15 @@ static void
 allocations_fail(int which, struct shared *shared, int *dead)
 {
 	const struct scenario *sc = &scenarios[which];
-	int every = sample * 16, status;
+	int every, status;
 
+	world_wipe();
+	sc->given();
+	status = child_run(sc, 0, shared);
+	ck_assert_msg(status == 0, "%s: status %x", sc->name, status);
+	every = sample == 1 ? 16 : shared->count / 4 + 1;
+	if (every > sample * 16)
+		every = sample * 16;
 	for (int nth = only_nth ? only_nth : first_of(which, every);;) {
 		const char *fault;
 

@@ -7,7 +7,7 @@ test=$top_builddir/tests/torture/torture
 it_need initdb redis-server
 it_start_pg -c fsync=off -c synchronous_commit=off
 export SOUK_CONF='' SOUK_FCGI_TEMPLATES=$srcdir/templates
-export TORTURE_SAMPLE=${TORTURE_SAMPLE:-16} TORTURE_SEED=${TORTURE_SEED:-1}
+export TORTURE_SAMPLE=${TORTURE_SAMPLE:-20} TORTURE_SEED=${TORTURE_SEED:-1}
 "$test"
 it_eq "whatever fails, the shop's books are right" $? 0
 it_summary
