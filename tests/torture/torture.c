@@ -659,9 +659,10 @@ calls_fail(int which, bool cold)
 		int nth = first_of(which * 6 + kind * 2 + cold, every);
 
 		if (only_nth != 0)
-			(void)one_fault(sc, only_nth, kind, cold);
+			(void)one_fault(
+			    sc, only_nth, (enum fault_kind)kind, cold);
 		else
-			while (one_fault(sc, nth, kind, cold))
+			while (one_fault(sc, nth, (enum fault_kind)kind, cold))
 				nth += every;
 	}
 }

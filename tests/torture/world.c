@@ -36,6 +36,9 @@ look_run(const char *sql)
 	    pg_run(beside, sql, 20000, &e) == RC_OK, "%s: %s", sql, e.msg);
 }
 
+static const char *look_v(const char *fmt, va_list ap)
+    __attribute__((format(printf, 1, 0)));
+
 static const char *
 look_v(const char *fmt, va_list ap)
 {
