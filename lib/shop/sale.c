@@ -354,41 +354,38 @@ sale_add(struct shop *shop, int64_t sale_id, const struct sale_item_req *req,
 	" 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
 /* The variant's own picture, else the product's first. */
+/* clang-format off */
 static const struct pg_stmt sale_record = { "sale_record",
 	"SELECT json_build_object('id', s.id, 'title', s.title,"
-	" 'startsAt', " UTC("s.starts_at") ", 'endsAt', " UTC(
-	    "s.ends_at") ","
-			 " 'currency', $2::text,"
-			 " 'items', (SELECT "
-			 "coalesce(json_agg(json_build_object("
-			 "  'productId', i.product_id, 'variantId', "
-			 "i.variant_id,"
-			 "  'handle', p.handle, 'title', p.title,"
-			 "  'variantTitle', array_to_string(v.options, ' / '),"
-			 "  'image', m.image, 'price', i.price, "
-			 "'regularPrice', v.price,"
-			 "  'allotment', i.allotment, 'limit', i.per_buyer,"
-			 "  'stock', CASE i.state WHEN 'draft' THEN i.allotment"
-			 "   WHEN 'closed' THEN 0 ELSE greatest(0, i.allotment "
-			 "-"
-			 "   (SELECT count(*) FROM sale_unit u WHERE u.item_id "
-			 "= i.id)) END,"
-			 "  'state', i.state) ORDER BY i.position, i.id), '[]')"
-			 "  FROM sale_item i JOIN product p ON p.id = "
-			 "i.product_id"
-			 "  JOIN variant v ON v.id = i.variant_id"
-			 "  LEFT JOIN LATERAL (SELECT json_build_object('url', "
-			 "g.src,"
-			 "   'alt', g.alt, 'width', g.width, 'height', "
-			 "g.height) AS image"
-			 "   FROM product_image g WHERE g.product_id = "
-			 "i.product_id"
-			 "   ORDER BY (g.id = v.image_id) DESC NULLS LAST, "
-			 "g.position, g.id"
-			 "   LIMIT 1) m ON true"
-			 "  WHERE i.sale_id = s.id),"
-			 " 'version', s.version) FROM sale s WHERE s.id = $1",
+	"  'startsAt', " UTC("s.starts_at") ",'endsAt', " UTC("s.ends_at") ","
+	"  'currency', $2::text, 'items', (SELECT"
+	"  coalesce(json_agg(json_build_object('productId',"
+	"  i.product_id, 'variantId', i.variant_id, 'handle',"
+	"  p.handle, 'title', p.title, 'variantTitle',"
+	"  array_to_string(v.options, ' / '), 'image', m.image,"
+	"  'price', i.price, 'regularPrice', v.price, 'allotment',"
+	"  i.allotment, 'limit', i.per_buyer, 'stock', CASE i.state"
+	"  WHEN 'draft' THEN i.allotment WHEN 'closed' THEN 0 ELSE"
+	"  greatest(0, i.allotment - (SELECT count(*)"
+	"     FROM sale_unit u"
+	"     WHERE u.item_id = i.id)) END, 'state', i.state)"
+	"     ORDER BY i.position, i.id), '[]')"
+	"   FROM sale_item i"
+	"   JOIN product p ON p.id = i.product_id"
+	"   JOIN variant v ON v.id = i.variant_id"
+	"   LEFT JOIN LATERAL (SELECT json_build_object('url', g.src,"
+	"    'alt', g.alt, 'width', g.width, 'height', g.height) AS"
+	"    image"
+	"    FROM product_image g"
+	"    WHERE g.product_id = i.product_id"
+	"    ORDER BY (g.id = v.image_id) DESC NULLS LAST,"
+	"     g.position, g.id"
+	"    LIMIT 1) m ON true"
+	"   WHERE i.sale_id = s.id), 'version', s.version)"
+	" FROM sale s"
+	" WHERE s.id = $1",
 	2 };
+/* clang-format on */
 
 static const struct pg_stmt sale_items = { "sale_items",
 	"SELECT i.product_id, i.variant_id, i.allotment, i.state, i.epoch,"
@@ -398,18 +395,20 @@ static const struct pg_stmt sale_items = { "sale_items",
 	" WHERE s.id = $1 ORDER BY i.position, i.id",
 	1 };
 
+/* clang-format off */
 static const struct pg_stmt sale_all = { "sale_all",
-	"SELECT s.id, s.title, " UTC("s.starts_at") ", " UTC(
-	    "s.ends_at") ","
-			 " count(i.id), count(i.id) FILTER (WHERE i.state = "
-			 "'open'),"
-			 " count(i.id) FILTER (WHERE i.state = 'closed')"
-			 " FROM (SELECT * FROM sale ORDER BY id DESC LIMIT "
-			 "1000) s"
-			 " LEFT JOIN sale_item i ON i.sale_id = s.id"
-			 " GROUP BY s.id, s.title, s.starts_at, s.ends_at "
-			 "ORDER BY s.id DESC",
+	"SELECT s.id, s.title, " UTC("s.starts_at") "," UTC("s.ends_at") ","
+	"  count(i.id), count(i.id) FILTER (WHERE i.state = 'open'),"
+	"  count(i.id) FILTER (WHERE i.state = 'closed')"
+	" FROM (SELECT *"
+	"  FROM sale"
+	"  ORDER BY id DESC"
+	"  LIMIT 1000) s"
+	" LEFT JOIN sale_item i ON i.sale_id = s.id"
+	" GROUP BY s.id, s.title, s.starts_at, s.ends_at"
+	" ORDER BY s.id DESC",
 	0 };
+/* clang-format on */
 
 const struct pg_stmt *const sale_statements[] = { &sale_record, NULL };
 
