@@ -19,6 +19,8 @@
 #include "base/span.h"
 #include "base/text.h"
 
+enum { ORPHANS_MS = 3000 };
+
 static enum rc
 bad_address(const char *s, const char *why, struct err *e)
 {
@@ -125,9 +127,13 @@ remove_stale(const struct listen_addr *addr, struct err *e)
 	if (!S_ISSOCK(st.st_mode))
 		return err_set(e, RC_REFUSED, "not_a_socket",
 		    "%s is there and is no socket", addr->path);
-	if (is_alive(addr))
-		return err_set(e, RC_REFUSED, "address_in_use",
-		    "%s: another process answers there", addr->path);
+	/* Children of a master that was killed answer what they have begun. */
+	for (int64_t end = deadline_in(ORPHANS_MS); is_alive(addr);) {
+		if (deadline_left_ms(end) == 0)
+			return err_set(e, RC_REFUSED, "address_in_use",
+			    "%s: another process answers there", addr->path);
+		clock_sleep_ms(100);
+	}
 	if (unlink(addr->path) != 0)
 		return err_set(e, RC_FAIL, "listen", "unlink %s: %s",
 		    addr->path, strerror(errno));

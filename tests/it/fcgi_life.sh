@@ -67,6 +67,19 @@ it_stop fcgi
 start
 it_pass "a socket that a dead server left is replaced"
 
+# Those of a killed master answer what they have begun; who starts the server
+# again at once need not wait for them himself.
+"$CLIENT" "$SOCK" get /sleep/900 >"$IT/begun" &
+begun=$!
+sleep 0.3
+kill -KILL "${IT_PID[fcgi]}"
+it_stop fcgi
+start
+it_pass "nor do orphans that still answer keep a new one out"
+wait $begun
+it_eq "and they end what they have begun" "$(sed -n '1s/^Status: \([0-9]*\).*/\1/p' \
+	"$IT/begun")" 200
+
 conf
 "$STUB" -c "$CONF" >"$IT/second.log" 2>&1
 it_eq "a second server on the same socket is refused" "$?" 100
