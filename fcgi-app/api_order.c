@@ -164,7 +164,7 @@ read_key(const struct request *rq, const struct who *who, struct order_req *req,
     char id[EFFECT_ID_CHARS + 1], char access[SECRET_CHARS + 1],
     unsigned char hash[BODY_HASH_BYTES], struct err *e)
 {
-	const char *key = request_param(rq, "HTTP_IDEMPOTENCY_KEY");
+	const char *key = rq->idempotency_key;
 	enum rc rc;
 
 	req->id = id;

@@ -159,7 +159,7 @@ api_purchase_post(struct app *app, struct request *rq, const struct match *m,
 	if ((rc = guard_require(app, rq, &who, e)) != RC_OK ||
 	    (rc = parse(app, rq, &req, e)) != RC_OK)
 		return rc;
-	key = request_param(rq, "HTTP_IDEMPOTENCY_KEY");
+	key = rq->idempotency_key;
 	req.keyed = key != NULL;
 	/* The crowd: no id is made for what nobody can have. */
 	if (!req.keyed && purchase_sold_out(app->shop, &req))

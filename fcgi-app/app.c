@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/xmalloc.h"
 #include "fcgi-app/app_int.h"
+#include "fcgi-app/guard.h"
 #include "fcgi-app/page.h"
 #include "fcgi-app/route.h"
 #include "shop/promise.h"
@@ -145,14 +146,12 @@ cache_headers(struct app *app)
 static void
 security_headers(struct app *app)
 {
-	const char *base = conf_str(app->conf, "shop", "base_url");
-
 	(void)snprintf(app->csp, sizeof app->csp,
 	    "Content-Security-Policy: default-src 'none'; script-src 'self'; "
 	    "style-src 'self'; img-src 'self' https:%s; connect-src 'self'; "
 	    "manifest-src 'self'; form-action 'self'; base-uri 'none'; "
 	    "frame-ancestors 'none'",
-	    strncmp(base, "https:", 6) == 0 ? "" : " http:");
+	    app->tls ? "" : " http:");
 }
 
 /*
@@ -208,6 +207,7 @@ app_open(const struct app_opts *opts, struct app **out, struct err *e)
 	app->arena = arena_new();
 	app->tag_header = conf_str(conf, "edge", "tag_header");
 	app->pages_cached = conf_bool(conf, "cache", "pages");
+	app->tls = guard_shop_is_tls(conf);
 	if ((rc = look_name(conf, app->look, e)) != RC_OK)
 		goto fail;
 	rc = page_ctx_load(

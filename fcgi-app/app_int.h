@@ -47,6 +47,7 @@ struct app {
 	int64_t complain_at;          /* mono ms: no complaint before */
 	int64_t promise_at;           /* mono ms: when settings are looked at */
 	bool pages_cached;
+	bool tls;                     /* [shop] base_url says https */
 	const char *tag_header;       /* "Cache-Tag"; "": none */
 	char look[LOOK_CHARS + 1];    /* what pages are made with */
 	int look_purges;              /* of the edge, still to be done */

@@ -21,18 +21,10 @@ struct view {
 	struct order_who order_who;
 };
 
-static bool
-is_access(const char *s)
-{
-	return strlen(s) == SECRET_CHARS &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			 "0123456789-_") == SECRET_CHARS;
-}
-
 static void
 hold(struct view *v, const char *access)
 {
-	if (access != NULL && is_access(access))
+	if (access != NULL && secret_well_formed(access))
 		v->access = access;
 	v->order_who = (struct order_who){
 		.customer_id = v->who.known ? v->who.session.customer_id : 0,

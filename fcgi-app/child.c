@@ -609,17 +609,17 @@ static void
 child_loop(struct child *c)
 {
 	struct epoll_event ev[EVENTS];
-	int64_t now = clock_mono_ms();
+	int64_t now = clock_coarse_ms();
 
 	for (;;) {
 		int n;
 
 		update_waiting(c, now);
 		n = epoll_wait(c->ep, ev, EVENTS, wait_ms(c, now));
-		now = clock_mono_ms();
+		now = clock_coarse_ms();
 		for (int i = 0; i < n; i++) {
 			child_event(c, &ev[i]);
-			now = clock_mono_ms();
+			now = clock_coarse_ms();
 			if (now - c->turned_ms >= TURN_MS)
 				app_turn_now(c, now);
 		}

@@ -24,11 +24,17 @@ enum { FORM_FIELDS = 128 }; /* a cart's has one for each of its lines */
 
 /* ---- cookies */
 
+bool
+guard_shop_is_tls(const struct conf *conf)
+{
+	return strncasecmp(conf_str(conf, "shop", "base_url"), "https:", 6) ==
+	       0;
+}
+
 static bool
 over_tls(const struct app *app, const struct request *rq)
 {
-	return rq->https || strncasecmp(conf_str(app->conf, "shop", "base_url"),
-				"https:", 6) == 0;
+	return rq->https || app->tls;
 }
 
 static const char *
@@ -82,15 +88,6 @@ guard_set_guest(
 
 /* ---- who */
 
-/* Somebody else's software may have set one of that name. */
-static bool
-is_secret(const char *s)
-{
-	return strlen(s) == SECRET_CHARS &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			 "0123456789-_") == SECRET_CHARS;
-}
-
 enum rc
 guard_who(struct app *app, struct request *rq, struct who *out, struct err *e)
 {
@@ -98,7 +95,8 @@ guard_who(struct app *app, struct request *rq, struct who *out, struct err *e)
 	enum rc rc;
 
 	*out = (struct who){ .token = cookie(app, rq, "souk_session"),
-		.guest = is_secret(guest) ? guest : "" };
+		/* Somebody else's software may have set one of that name. */
+		.guest = secret_well_formed(guest) ? guest : "" };
 	if (*out->token == '\0')
 		return RC_OK;
 	rc = session_find(app->shop, out->token, rq->arena, &out->session, e);
@@ -154,36 +152,33 @@ static bool
 is_our_origin(struct app *app, const struct request *rq, const char *url)
 {
 	const char *origin = origin_of(url, rq->arena);
-	const char *host = request_param(rq, "HTTP_HOST");
 
 	if (*origin == '\0')
 		return false;
 	if (strcmp(origin, origin_of(conf_str(app->conf, "shop", "base_url"),
 			       rq->arena)) == 0)
 		return true;
-	return host != NULL && *host != '\0' &&
+	return rq->host != NULL && *rq->host != '\0' &&
 	       strcmp(origin, origin_of(arena_concat(rq->arena,
 					    rq->https ? "https://" : "http://",
-					    host, NULL),
+					    rq->host, NULL),
 				  rq->arena)) == 0;
 }
 
 enum rc
 guard_same_origin(struct app *app, const struct request *rq, struct err *e)
 {
-	const char *site = request_param(rq, "HTTP_SEC_FETCH_SITE");
-	const char *origin = request_param(rq, "HTTP_ORIGIN");
-	const char *referer = request_param(rq, "HTTP_REFERER");
+	const char *site = rq->fetch_site;
 	bool reads = rq->method == M_GET || rq->method == M_HEAD;
 
 	if (site != NULL && strcmp(site, "same-origin") != 0 &&
 	    !(reads && strcmp(site, "none") == 0))
 		goto refused;
-	if (origin != NULL && !is_our_origin(app, rq, origin))
+	if (rq->origin != NULL && !is_our_origin(app, rq, rq->origin))
 		goto refused;
 	/* Browsers of before 2020 send neither with a form. */
-	if (site == NULL && origin == NULL && referer != NULL &&
-	    !is_our_origin(app, rq, referer))
+	if (site == NULL && rq->origin == NULL && rq->referer != NULL &&
+	    !is_our_origin(app, rq, rq->referer))
 		goto refused;
 	return RC_OK;
 refused:

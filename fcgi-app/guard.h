@@ -26,6 +26,11 @@ struct who {
 	const char *guest;      /* the cart's cookie; "" none */
 };
 
+/* Whether [shop] base_url is https, for app->tls: read once, since each cookie
+ * of each request asks. */
+struct conf;
+bool guard_shop_is_tls(const struct conf *conf);
+
 /* By the cookies. RC_OK also for nobody; RC_RETRY: nobody can say now. */
 enum rc guard_who(
     struct app *app, struct request *rq, struct who *out, struct err *e);

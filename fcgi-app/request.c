@@ -11,19 +11,24 @@
  * first, so that a name is compared with those of its length alone. */
 enum known {
 	K_HTTPS,
+	K_HOST,
 	K_PATH_INFO,
 	K_PATH,
 	K_START,
 	K_COOKIE,
+	K_ORIGIN,
 	K_REMOTE_ADDR,
 	K_SCRIPT_NAME,
 	K_CONTENT_TYPE,
+	K_REFERER,
 	K_DOCUMENT_URI,
 	K_QUERY,
 	K_CONTENT_LENGTH,
 	K_METHOD,
 	K_SCHEME,
 	K_REQUEST_ID,
+	K_FETCH_SITE,
+	K_IDEMPOTENCY_KEY,
 	N_KNOWN
 };
 
@@ -33,31 +38,38 @@ static const struct {
 	size_t n;
 } known_names[N_KNOWN] = {
 	KNOWN(K_HTTPS, "HTTPS"),
+	KNOWN(K_HOST, "HTTP_HOST"),
 	KNOWN(K_PATH_INFO, "PATH_INFO"),
 	KNOWN(K_PATH, "SOUK_PATH"),
 	KNOWN(K_START, "SOUK_START"),
 	KNOWN(K_COOKIE, "HTTP_COOKIE"),
+	KNOWN(K_ORIGIN, "HTTP_ORIGIN"),
 	KNOWN(K_REMOTE_ADDR, "REMOTE_ADDR"),
 	KNOWN(K_SCRIPT_NAME, "SCRIPT_NAME"),
 	KNOWN(K_CONTENT_TYPE, "CONTENT_TYPE"),
+	KNOWN(K_REFERER, "HTTP_REFERER"),
 	KNOWN(K_DOCUMENT_URI, "DOCUMENT_URI"),
 	KNOWN(K_QUERY, "QUERY_STRING"),
 	KNOWN(K_CONTENT_LENGTH, "CONTENT_LENGTH"),
 	KNOWN(K_METHOD, "REQUEST_METHOD"),
 	KNOWN(K_SCHEME, "REQUEST_SCHEME"),
 	KNOWN(K_REQUEST_ID, "HTTP_X_REQUEST_ID"),
+	KNOWN(K_FETCH_SITE, "HTTP_SEC_FETCH_SITE"),
+	KNOWN(K_IDEMPOTENCY_KEY, "HTTP_IDEMPOTENCY_KEY"),
 };
 
 /* Where names of a length begin in known_names, plus one; 0: there are none. */
-enum { KNOWN_LEN_MAX = sizeof "HTTP_X_REQUEST_ID" - 1 };
+enum { KNOWN_LEN_MAX = sizeof "HTTP_IDEMPOTENCY_KEY" - 1 };
 static const unsigned char known_of_len[KNOWN_LEN_MAX + 1] = {
 	[5] = K_HTTPS + 1,
-	[9] = K_PATH_INFO + 1,
+	[9] = K_HOST + 1,
 	[10] = K_START + 1,
 	[11] = K_COOKIE + 1,
 	[12] = K_CONTENT_TYPE + 1,
 	[14] = K_CONTENT_LENGTH + 1,
 	[17] = K_REQUEST_ID + 1,
+	[19] = K_FETCH_SITE + 1,
+	[20] = K_IDEMPOTENCY_KEY + 1,
 };
 
 static const struct {
@@ -332,6 +344,11 @@ request_parse(struct request *rq, struct arena *arena,
 	rq->remote_addr = v[K_REMOTE_ADDR] == NULL ? "" : v[K_REMOTE_ADDR];
 	rq->https = (v[K_HTTPS] != NULL && strcmp(v[K_HTTPS], "on") == 0) ||
 		    (v[K_SCHEME] != NULL && strcmp(v[K_SCHEME], "https") == 0);
+	rq->host = v[K_HOST];
+	rq->origin = v[K_ORIGIN];
+	rq->referer = v[K_REFERER];
+	rq->fetch_site = v[K_FETCH_SITE];
+	rq->idempotency_key = v[K_IDEMPOTENCY_KEY];
 	if (v[K_REQUEST_ID] != NULL &&
 	    is_token(v[K_REQUEST_ID], sizeof rq->id - 1))
 		memcpy(rq->id, v[K_REQUEST_ID], strlen(v[K_REQUEST_ID]) + 1);

@@ -55,6 +55,9 @@ struct request {
 	                             made */
 	int64_t start_us;         /* monotonic */
 	int64_t deadline;         /* monotonic ms: DESIGN, "every wait" */
+	/* Header fields that every request which changes something is judged
+	 * by; NULL where there is none. The rest: request_param(). */
+	const char *host, *origin, *referer, *fetch_site, *idempotency_key;
 	const char *const *params; /* FastCGI's NAME=value, NULL at the end */
 };
 

@@ -183,9 +183,7 @@ static const struct {
 	{ "sku_taken", 409 },
 	{ "stale_form", 403 },
 	{ "too_many_tries", 429 },
-	{ "payment_in_progress", 409 },
 	{ "too_many_attempts", 429 },
-	{ "wrong_state", 409 },
 	{ "unauthorized", 401 },
 	{ "unsupported_media_type", 415 },
 	{ "variant_required", 422 },
@@ -240,10 +238,11 @@ static void
 error_body(struct app *app, const struct request *rq, struct response *rs,
     const char *code, const char *words)
 {
+	bool json = wants_json(rq);
 	struct strbuf sb;
 
-	strbuf_init(&sb, 4096);
-	if (wants_json(rq)) {
+	strbuf_init(&sb, json ? 256 : 4096);
+	if (json) {
 		strbuf_adds(&sb, "{\"error\":\"");
 		strbuf_add_json(&sb, words, strlen(words));
 		strbuf_adds(&sb, "\",\"code\":\"");
@@ -316,11 +315,13 @@ fail(struct app *app, struct request *rq, struct response *rs, enum rc rc,
 
 /* ---- the answer to any request */
 
-/* The same on every answer, and what browsers need to know of HTML. */
+/* What browsers must not guess, and what they need to know of pages. */
 static void
 add_security(const struct app *app, struct response *rs)
 {
 	rs->extra[rs->n_extra++] = "X-Content-Type-Options: nosniff";
+	if (rs->type != NULL && strcmp(rs->type, TYPE_JSON) == 0)
+		return; /* nothing that could load or follow anything */
 	rs->extra[rs->n_extra++] =
 	    "Referrer-Policy: strict-origin-when-cross-origin";
 	if (rs->type != NULL && strcmp(rs->type, TYPE_HTML) == 0)

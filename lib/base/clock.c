@@ -32,6 +32,12 @@ clock_mono_ms(void)
 }
 
 int64_t
+clock_coarse_ms(void)
+{
+	return now_us(CLOCK_MONOTONIC_COARSE) / 1000;
+}
+
+int64_t
 clock_wall_ms(void)
 {
 	return now_us(CLOCK_REALTIME) / 1000;
@@ -83,8 +89,8 @@ unit_ms(const char *unit)
 	static const struct {
 		const char *name;
 		int64_t ms;
-	} units[] = { { "ms", 1 }, { "s", 1000 }, { "", 1000 },
-		{ "m", 60000 }, { "h", 3600000 }, { "d", 86400000 } };
+	} units[] = { { "ms", 1 }, { "s", 1000 }, { "", 1000 }, { "m", 60000 },
+		{ "h", 3600000 }, { "d", 86400000 } };
 
 	for (size_t i = 0; i < sizeof units / sizeof *units; i++) {
 		if (strcmp(unit, units[i].name) == 0)

@@ -4,6 +4,15 @@
 #include <stdio.h>
 #include <string.h>
 
+static void
+copy_cut(char *to, size_t size, const char *from)
+{
+	size_t n = strnlen(from, size - 1);
+
+	memcpy(to, from, n);
+	to[n] = '\0';
+}
+
 enum rc
 err_set(struct err *e, enum rc rc, const char *code, const char *fmt, ...)
 {
@@ -12,7 +21,12 @@ err_set(struct err *e, enum rc rc, const char *code, const char *fmt, ...)
 	if (e == NULL)
 		return rc;
 	e->rc = rc;
-	(void)snprintf(e->code, sizeof e->code, "%s", code);
+	copy_cut(e->code, sizeof e->code, code);
+	if (strchr(fmt, '%') == NULL) {
+		/* Refusals are what a crowd gets. */
+		copy_cut(e->msg, sizeof e->msg, fmt);
+		return rc;
+	}
 	va_start(ap, fmt);
 	(void)vsnprintf(e->msg, sizeof e->msg, fmt, ap);
 	va_end(ap);

@@ -36,5 +36,7 @@ void hash_bytea(const unsigned char hash[32], char out[2 + 64 + 1]);
 enum { SECRET_CHARS = 43 };
 void secret_make(char secret[SECRET_CHARS + 1]);
 void secret_hash(const char *secret, unsigned char hash[32]);
+/* Whether s can be one: what a stranger sends is looked up only then. */
+bool secret_well_formed(const char *s);
 
 #endif

@@ -37,6 +37,8 @@ enum {
 	SEEN_PAUSE_MS = 5000, /* after a failure */
 };
 
+#define KEY "session:"
+
 struct sessions {
 	int64_t idle_ms, absolute_s;
 	int n_seen;
@@ -191,14 +193,6 @@ session_start(struct shop *shop, int64_t customer_id, const char *user_agent,
 
 /* ---- who somebody is */
 
-static bool
-token_well_formed(const char *s)
-{
-	return strlen(s) == SECRET_CHARS &&
-	       strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			 "0123456789-_") == SECRET_CHARS;
-}
-
 static enum rc
 nobody(struct err *e)
 {
@@ -333,18 +327,20 @@ enum rc
 session_find(struct shop *shop, const char *token, struct arena *arena,
     struct session *out, struct err *e)
 {
-	struct fetch f = { .shop = shop };
+	char key[sizeof KEY + HEX] = KEY;
+	struct fetch f = { .shop = shop, .hex = key + sizeof KEY - 1 };
+	unsigned char hash[32];
 	struct cache_entry entry;
 	struct record r;
 	int64_t now_ms;
 	enum rc rc;
 
-	if (!token_well_formed(token))
+	if (!secret_well_formed(token))
 		return nobody(e);
-	f.hex = token_hex(token, arena);
-	rc = cache_get(shop->cache, &shop->kind[SK_SESSION],
-	    arena_concat(arena, "session:", f.hex, NULL), fetch, &f, arena,
-	    &entry, e);
+	secret_hash(token, hash);
+	text_hex(hash, sizeof hash, key + sizeof KEY - 1);
+	rc = cache_get(shop->cache, &shop->kind[SK_SESSION], key, fetch, &f,
+	    arena, &entry, e);
 	if (rc == RC_NONE)
 		return nobody(e);
 	if (rc != RC_OK)
@@ -383,8 +379,7 @@ write_ends(struct shop *shop, const struct pg_rows *rows, struct arena *arena,
 
 	*ends = (struct session_ends){ .n = rows->n, .keys = keys };
 	for (int i = 0; i < rows->n; i++)
-		keys[i] =
-		    arena_concat(arena, "session:", pg_str(rows, i, 0), NULL);
+		keys[i] = arena_concat(arena, KEY, pg_str(rows, i, 0), NULL);
 	if (rows->n == 0)
 		return RC_OK;
 	return invalidation_write(shop->pg,
@@ -445,7 +440,7 @@ session_end(
 	struct pg_args args = { 0 };
 	int n;
 
-	if (!token_well_formed(token))
+	if (!secret_well_formed(token))
 		return RC_OK;
 	arg_hash(&args, token_hex(token, arena), arena);
 	return delete_now(shop, &session_delete, &args, arena, &n, e);

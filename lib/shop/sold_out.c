@@ -17,7 +17,7 @@ struct sold_out {
 	bool fresh;
 	struct {
 		struct counter_ref ref;
-		int64_t until; /* mono ms; 0: empty */
+		int64_t until; /* coarse ms; 0: empty */
 	} sold[PLACES];
 	struct {
 		int64_t sale_id, product_id, until;
@@ -68,7 +68,7 @@ sold_out_knows(const struct sold_out *so, struct counter_ref ref)
 	return so != NULL && so->fresh &&
 	       so->sold[i].ref.sale_id == ref.sale_id &&
 	       so->sold[i].ref.variant_id == ref.variant_id &&
-	       clock_mono_ms() < so->sold[i].until;
+	       clock_coarse_ms() < so->sold[i].until;
 }
 
 void
@@ -79,7 +79,7 @@ sold_out_note(struct sold_out *so, struct counter_ref ref)
 	size_t i = place_of(ref.sale_id, ref.variant_id);
 
 	so->sold[i].ref = ref;
-	so->sold[i].until = clock_mono_ms() + SOLD_OUT_MS;
+	so->sold[i].until = clock_coarse_ms() + SOLD_OUT_MS;
 }
 
 /* What is not of the form that we send makes it forget all. */
@@ -112,7 +112,7 @@ variants_known(const struct sold_out *so, int64_t sale_id, int64_t product_id)
 
 	if (so == NULL || so->variants[i].sale_id != sale_id ||
 	    so->variants[i].product_id != product_id ||
-	    clock_mono_ms() >= so->variants[i].until)
+	    clock_coarse_ms() >= so->variants[i].until)
 		return NULL;
 	return &so->variants[i].variants;
 }
@@ -128,5 +128,5 @@ variants_note(struct sold_out *so, int64_t sale_id, int64_t product_id,
 	so->variants[i].sale_id = sale_id;
 	so->variants[i].product_id = product_id;
 	so->variants[i].variants = *variants;
-	so->variants[i].until = clock_mono_ms() + VARIANTS_MS;
+	so->variants[i].until = clock_coarse_ms() + VARIANTS_MS;
 }

@@ -190,7 +190,7 @@ bool
 cache_peek(struct cache *cache, const struct cache_kind *kind, const char *key,
     struct cache_entry *out)
 {
-	int64_t now_ms = local_now_ms();
+	int64_t now_ms = clock_coarse_ms();
 	struct local_copy *copy;
 
 	cache->last = NULL;
@@ -284,7 +284,7 @@ copy_put(struct get *get, struct span body, bool none, int64_t fresh_ms)
 	struct local_new_copy from = {
 		.key = span_of(get->key), .body = body, .none = none
 	};
-	int64_t now_ms = local_now_ms(),
+	int64_t now_ms = clock_coarse_ms(),
 		local_ms = (int64_t)cache->opts.local_s * 1000;
 
 	if (!get->kind->local || cache->local.bucket == NULL)
@@ -521,7 +521,7 @@ answer_remembered(struct get *get, enum rc *rc)
 	struct local_copy *copy = local_find(&cache->local, span_of(get->key));
 
 	if (!get->kind->local || copy == NULL ||
-	    local_now_ms() >= copy->stale_until_ms ||
+	    clock_coarse_ms() >= copy->stale_until_ms ||
 	    (copy->group != NULL && copy->group_epoch != copy->group->epoch))
 		return false;
 	cache->stats.hits++;
@@ -837,7 +837,7 @@ cache_get(struct cache *cache, const struct cache_kind *kind, const char *key,
 		.arena = arena,
 		.out = out,
 		.e = e };
-	int64_t now_ms = local_now_ms();
+	int64_t now_ms = clock_coarse_ms();
 	struct local_copy *copy;
 	enum rc rc;
 

@@ -69,7 +69,6 @@ struct local_new_copy {
 void local_init(struct local *local, size_t max_bytes); /* 0: no tier */
 void local_release(struct local *local);
 
-int64_t local_now_ms(void); /* no system call */
 
 /* NULL: there is none. Does not count as use. */
 struct local_copy *local_find(const struct local *local, struct span key);

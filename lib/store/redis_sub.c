@@ -98,7 +98,7 @@ bool
 redis_sub_fresh(const struct redis_sub *sub)
 {
 	return sub->state == SUB_UP &&
-	       clock_mono_ms() - sub->fresh_at <= FRESH_MS;
+	       clock_coarse_ms() - sub->fresh_at <= FRESH_MS;
 }
 
 /* ---- changes of state: here only */

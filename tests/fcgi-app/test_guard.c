@@ -33,6 +33,7 @@ given_shop(const char *base_url)
 	ck_assert(
 	    conf_load(settings_rows, NULL, environ_, &conf, NULL, &e) == RC_OK);
 	app.conf = conf;
+	app.tls = guard_shop_is_tls(conf);
 }
 
 static void
