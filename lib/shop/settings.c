@@ -68,7 +68,7 @@ const struct conf_row settings_rows[] = {
 	    "slots must be well over what the web servers keep." },
 	{ "fcgi", "backlog", CONF_INT, "1024", 16, 65535, NULL, NULL, false,
 	    "Length of the listen queue; net.core.somaxconn caps it." },
-	{ "fcgi", "max_requests", CONF_INT, "100000", 0, 1000000000, NULL, NULL,
+	{ "fcgi", "max_requests", CONF_INT, "1000000", 0, 1000000000, NULL, NULL,
 	    false, "A child is replaced after that many requests; 0: never." },
 	{ "fcgi", "request_deadline", CONF_MS, "30s", 100, 10 * MIN_MS, NULL,
 	    NULL, false,
