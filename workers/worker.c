@@ -78,7 +78,9 @@ struct worker {
 	int64_t n_tasks, max_tasks;
 	int64_t backoff_ms, max_backoff_ms;
 	int max_receives;
-	int64_t task_us; /* what one takes, smoothed */
+	int64_t task_us;                      /* what one takes, smoothed */
+	const struct task *done[QUEUE_BATCH]; /* of this batch */
+	int n_done;
 };
 
 const struct worker_def *
@@ -264,6 +266,43 @@ settle_log(const struct task *task, enum action action, enum rc rc,
 		LOG_I("delay_ms", delay_ms), { 0 } });
 }
 
+static void
+not_settled(const struct task *task, const struct err *e)
+{
+	/* Lost or not told: it comes again, and finds its effect done. */
+	log_warn("task_not_settled", LOG_S("type", task->type),
+	    LOG_S("code", e->code), LOG_S("msg", e->msg));
+}
+
+/* Those that are done are deleted together, when the batch has been run; till
+ * then their leases are kept. */
+static void
+done_add(struct worker *k, const struct task *task)
+{
+	assert(k->n_done < QUEUE_BATCH);
+	k->done[k->n_done++] = task;
+}
+
+static void
+done_flush(struct worker *k)
+{
+	bool lost[QUEUE_BATCH] = { false };
+	struct err e = ERR_INIT;
+	enum rc rc;
+
+	if (k->n_done == 0)
+		return;
+	for (int i = 0; i < k->n_done; i++)
+		heartbeat_let_go(k->heartbeat, k->done[i]);
+	rc = queue_done(k->queue, k->n_done, k->done, lost, k->w.arena, &e);
+	for (int i = 0; i < k->n_done && rc != RC_OK; i++) {
+		if (rc != RC_NONE || lost[i])
+			not_settled(k->done[i], &e);
+	}
+	k->n_done = 0;
+	arena_reset(k->w.arena);
+}
+
 /* rc and e: what the task's function said. */
 static void
 settle(struct worker *k, const struct task *task, enum rc rc,
@@ -278,11 +317,13 @@ settle(struct worker *k, const struct task *task, enum rc rc,
 
 	if (action == AGAIN && task->receives >= k->max_receives)
 		action = BURY;
-	heartbeat_let_go(k->heartbeat, task);
+	if (action != DONE)
+		heartbeat_let_go(k->heartbeat, task);
 	switch (action) {
 	case DONE:
-		settled = queue_done(k->queue, task, k->w.arena, &e);
-		break;
+		settle_log(task, action, rc, delay, told);
+		done_add(k, task);
+		return;
 	case BURY:
 		settled = queue_bury(k->queue, task, why, k->w.arena, &e);
 		break;
@@ -293,10 +334,8 @@ settle(struct worker *k, const struct task *task, enum rc rc,
 		    queue_return(k->queue, task, delay, why, k->w.arena, &e);
 	}
 	settle_log(task, action, rc, delay, told);
-	/* Lost or not told: it comes again, and finds its effect done. */
 	if (settled != RC_OK)
-		log_warn("task_not_settled", LOG_S("type", task->type),
-		    LOG_S("code", e.code), LOG_S("msg", e.msg));
+		not_settled(task, &e);
 }
 
 /* Not started: not counted, at once somebody else's. */
@@ -404,6 +443,7 @@ run_singly(struct worker *k, int n, const struct task *const tasks[])
 static void
 run_batch(struct worker *k, int n, const struct task *const tasks[])
 {
+	const struct task *in[QUEUE_BATCH];
 	struct task batch[QUEUE_BATCH];
 	enum rc rcs[QUEUE_BATCH], rc;
 	int64_t start = clock_mono_us();
@@ -413,8 +453,10 @@ run_batch(struct worker *k, int n, const struct task *const tasks[])
 	for (int i = 0; i < n; i++) {
 		if (is_told_to_end(k))
 			give_back(k, tasks[i]);
-		else if (may_run(k, tasks[i]))
+		else if (may_run(k, tasks[i])) {
+			in[m] = tasks[i];
 			batch[m++] = *tasks[i];
+		}
 	}
 	if (m == 0)
 		return;
@@ -430,7 +472,7 @@ run_batch(struct worker *k, int n, const struct task *const tasks[])
 			(void)!err_set(&none, one, "refused_in_batch",
 			    "one of a batch: %s", rc_name(one));
 		log_set_request(batch[i].id);
-		settle(k, &batch[i], one, rc == RC_OK ? &none : &e);
+		settle(k, in[i], one, rc == RC_OK ? &none : &e);
 	}
 	log_set_request(NULL);
 	took(k, m, clock_mono_us() - start);
@@ -444,6 +486,7 @@ run(struct worker *k, int n, const struct task *const tasks[])
 		run_batch(k, n, tasks);
 	else
 		run_singly(k, n, tasks);
+	done_flush(k);
 }
 
 /* Those that came before a third time together, then one suspect alone. */

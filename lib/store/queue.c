@@ -25,6 +25,14 @@ driver_of(const char *url)
 	return NULL;
 }
 
+bool
+queue_is_remote(const char *url)
+{
+	const struct queue_driver *driver = driver_of(url);
+
+	return driver != NULL && driver->send != NULL;
+}
+
 enum rc
 queue_open(const struct queue_opts *opts, struct queue **out, struct err *e)
 {
@@ -81,10 +89,19 @@ queue_extend(struct queue *queue, int n, struct task *tasks[], bool lost[],
 }
 
 enum rc
-queue_done(struct queue *queue, const struct task *task, struct arena *arena,
-    struct err *e)
+queue_done(struct queue *queue, int n, const struct task *const tasks[],
+    bool lost[], struct arena *arena, struct err *e)
 {
-	return queue->driver->done(queue, task, arena, e);
+	assert(n >= 1 && n <= QUEUE_BATCH);
+	return queue->driver->done(queue, n, tasks, lost, arena, e);
+}
+
+enum rc
+queue_send(struct queue *queue, int n, const struct task tasks[], bool sent[],
+    struct arena *arena, struct err *e)
+{
+	assert(n >= 1 && n <= QUEUE_BATCH && queue->driver->send != NULL);
+	return queue->driver->send(queue, n, tasks, sent, arena, e);
 }
 
 /*

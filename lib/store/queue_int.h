@@ -13,13 +13,17 @@ struct queue_driver {
 	    struct arena *arena, struct task **out, int *n, struct err *e);
 	enum rc (*extend)(struct queue *queue, int n, struct task *tasks[],
 	    bool lost[], struct arena *arena, struct err *e);
-	enum rc (*done)(struct queue *queue, const struct task *task,
-	    struct arena *arena, struct err *e);
+	enum rc (*done)(struct queue *queue, int n,
+	    const struct task *const tasks[], bool lost[], struct arena *arena,
+	    struct err *e);
 	enum rc (*give_back)(struct queue *queue, const struct task *task,
 	    int64_t delay_ms, const char *why, struct arena *arena,
 	    struct err *e);
 	enum rc (*bury)(struct queue *queue, const struct task *task,
 	    const char *why, struct arena *arena, struct err *e);
+	/* NULL: the outbox itself is the queue. */
+	enum rc (*send)(struct queue *queue, int n, const struct task tasks[],
+	    bool sent[], struct arena *arena, struct err *e);
 	enum rc (*stats)(struct queue *queue, struct arena *arena,
 	    struct queue_stats *out, struct err *e);
 };

@@ -3,14 +3,15 @@
  *
  *	due        visible_at <= now()
  *	leased     lease set, visible_at = lease_until: it is due again by
- *itself when the lease ends delayed    no lease, visible_at in the future
+ *	           itself when the lease ends
+ *	delayed    no lease, visible_at in the future
  *	hidden     visible_at = 'infinity' (outbox_show)
  *
  * so that one index (queue, visible_at, id) serves all of it. A claim is one
  * statement for a whole batch with SKIP LOCKED: receivers never wait for each
  * other. ARRAY(...) and not IN (...): a plan may run the sub-query of an IN
- *more than once and then claims more than LIMIT; and a join would be planned
- *for a LIMIT nobody knows, by reading the whole table.
+ * more than once and then claims more than LIMIT; and a join would be planned
+ * for a LIMIT nobody knows, by reading the whole table.
  *
  * The receipt is random and one per claim: whoever settles names it, so that
  * one who lost his lease settles nothing.
@@ -66,7 +67,10 @@ static const struct pg_stmt extend = { "queue_extend",
 	3 };
 
 static const struct pg_stmt done = { "queue_done",
-	"DELETE FROM outbox WHERE task_id = $1 AND lease = $2", 2 };
+	"DELETE FROM outbox o USING unnest($1::text[], $2::text[])"
+	" AS t(id, lease) WHERE o.task_id = t.id AND o.lease = t.lease"
+	" RETURNING o.task_id, o.lease",
+	2 };
 
 static const struct pg_stmt return_unstarted = { "queue_return_unstarted",
 	"UPDATE outbox SET lease = NULL, lease_until = NULL,"
@@ -152,7 +156,8 @@ pgq_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
 
 /* "{a,b}" of what needs no quotes: ids and receipts are hex digits. */
 static const char *
-list_of(int n, struct task *const tasks[], bool receipts, struct arena *arena)
+list_of(int n, const struct task *const tasks[], bool receipts,
+    struct arena *arena)
 {
 	char *s = arena_strdup(arena, "{");
 
@@ -160,6 +165,22 @@ list_of(int n, struct task *const tasks[], bool receipts, struct arena *arena)
 		s = arena_concat(arena, s, i == 0 ? "" : ",",
 		    receipts ? tasks[i]->receipt : tasks[i]->id, NULL);
 	return arena_concat(arena, s, "}", NULL);
+}
+
+/* $1 and $2 of a statement about several. */
+static void
+args_leases(struct pg_args *args, int n, const struct task *const tasks[],
+    struct arena *arena)
+{
+	pg_arg_str(args, list_of(n, tasks, false, arena));
+	pg_arg_str(args, list_of(n, tasks, true, arena));
+}
+
+static enum rc
+lease_lost(const struct task *task, struct err *e)
+{
+	return err_set(e, RC_NONE, "lease_lost", "task %s: the lease is lost",
+	    task->id);
 }
 
 static bool
@@ -182,8 +203,7 @@ pgq_extend(struct queue *queue, int n, struct task *tasks[], bool lost[],
 	struct pg_rows rows;
 	enum rc rc;
 
-	pg_arg_str(&args, list_of(n, tasks, false, arena));
-	pg_arg_str(&args, list_of(n, tasks, true, arena));
+	args_leases(&args, n, (const struct task *const *)tasks, arena);
 	pg_arg_int(&args, queue->opts.visibility_ms);
 	rc = pg_exec(
 	    queue->opts.pg, PG_PRIMARY, &extend, &args, arena, &rows, e);
@@ -196,8 +216,7 @@ pgq_extend(struct queue *queue, int n, struct task *tasks[], bool lost[],
 			tasks[i]->lease_until_ms =
 			    start + queue->opts.visibility_ms;
 		else
-			rc = err_set(e, RC_NONE, "lease_lost",
-			    "task %s: the lease is lost", tasks[i]->id);
+			rc = lease_lost(tasks[i], e);
 		if (lost != NULL)
 			lost[i] = !held;
 	}
@@ -214,20 +233,30 @@ settle(struct queue *queue, const struct pg_stmt *st, struct pg_args *args,
 	    pg_exec(queue->opts.pg, PG_PRIMARY, st, args, arena, &rows, e);
 
 	if (rc == RC_OK && rows.affected == 0)
-		return err_set(e, RC_NONE, "lease_lost",
-		    "task %s: the lease is lost", task->id);
+		return lease_lost(task, e);
 	return rc;
 }
 
 static enum rc
-pgq_done(struct queue *queue, const struct task *task, struct arena *arena,
-    struct err *e)
+pgq_done(struct queue *queue, int n, const struct task *const tasks[],
+    bool lost[], struct arena *arena, struct err *e)
 {
 	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	enum rc rc;
 
-	pg_arg_str(&args, task->id);
-	pg_arg_str(&args, task->receipt);
-	return settle(queue, &done, &args, task, arena, e);
+	args_leases(&args, n, tasks, arena);
+	rc =
+	    pg_exec(queue->opts.pg, PG_PRIMARY, &done, &args, arena, &rows, e);
+	for (int i = 0; i < n && (rc == RC_OK || rc == RC_NONE); i++) {
+		bool held = is_among(&rows, tasks[i]);
+
+		if (!held)
+			rc = lease_lost(tasks[i], e);
+		if (lost != NULL)
+			lost[i] = !held;
+	}
+	return rc;
 }
 
 static enum rc

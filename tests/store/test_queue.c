@@ -118,6 +118,12 @@ receive_one(struct queue *q)
 	return tasks;
 }
 
+static enum rc
+done_one(struct queue *q, const struct task *task, struct err *why)
+{
+	return queue_done(q, 1, &task, NULL, arena, why);
+}
+
 static int
 count(struct queue *q)
 {
@@ -326,12 +332,12 @@ START_TEST(a_lease_that_ran_out_is_received_again)
 	second = receive_one(other);
 	ck_assert_int_eq(second->receives, 2);
 	/* Who lost it settles nothing. */
-	ck_assert_int_eq(queue_done(brief, first, arena, &e), RC_NONE);
+	ck_assert_int_eq(done_one(brief, first, &e), RC_NONE);
 	ck_assert_int_eq(
 	    queue_return(brief, first, 0, "late", arena, &e), RC_NONE);
 	ck_assert_int_eq(queue_bury(brief, first, "late", arena, &e), RC_NONE);
-	ck_assert_int_eq(queue_done(other, second, arena, &e), RC_OK);
-	ck_assert_int_eq(queue_done(other, second, arena, &e), RC_NONE);
+	ck_assert_int_eq(done_one(other, second, &e), RC_OK);
+	ck_assert_int_eq(done_one(other, second, &e), RC_NONE);
 	ck_assert_str_eq(look("SELECT count(*) FROM dead_task"), "0");
 	queue_close(brief);
 }
@@ -361,7 +367,7 @@ START_TEST(an_extended_lease_goes_on)
 	ck_assert_int_eq(
 	    queue_extend(brief, 2, both, lost, arena, &e), RC_NONE);
 	ck_assert(lost[0] && !lost[1]);
-	ck_assert_int_eq(queue_done(brief, t, arena, &e), RC_OK);
+	ck_assert_int_eq(done_one(brief, t, &e), RC_OK);
 	ck_assert_int_eq(queue_extend(brief, 1, &t, lost, arena, &e), RC_NONE);
 	ck_assert(lost[0]);
 	queue_close(brief);
@@ -487,7 +493,7 @@ START_TEST(a_person_retries_one)
 	ck_assert_int_eq(queue_bury(queue, t, "no", arena, &e), RC_OK);
 	ck_assert_int_eq(queue_pg_retry(pg, id, arena, &name, &e), RC_OK);
 	t = receive_one(queue);
-	ck_assert_int_eq(queue_done(queue, t, arena, &e), RC_OK);
+	ck_assert_int_eq(done_one(queue, t, &e), RC_OK);
 	ck_assert_int_eq(queue_pg_retry(pg, id, arena, &name, &e), RC_NONE);
 	write_task("send_email", "o2", OUTBOX_HIDDEN);
 	id = look("SELECT task_id FROM outbox");
@@ -593,7 +599,8 @@ drain(unsigned seed)
 			/* Killed between the effect and the deletion. */
 			if (chance < 30)
 				continue;
-			rc = queue_done(q, &t[i], a, &e);
+			rc = queue_done(
+			    q, 1, &(const struct task *){ &t[i] }, NULL, a, &e);
 			if (rc != RC_OK && rc != RC_NONE)
 				_exit(4);
 		}

@@ -116,6 +116,12 @@ work_close(void)
 	pay_close(work.pay);
 }
 
+const char *
+world_maildir(void)
+{
+	return maildir;
+}
+
 void
 world_open(void)
 {
@@ -317,7 +323,7 @@ settle(struct queue *queue, const struct task *task, enum rc rc,
 	else if (rc == RC_RETRY || rc == RC_FAIL)
 		(void)!queue_return(queue, task, 0, why, arena, &err);
 	else
-		(void)!queue_done(queue, task, arena, &err);
+		(void)!queue_done(queue, 1, &task, NULL, arena, &err);
 }
 
 enum rc

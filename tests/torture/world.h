@@ -24,7 +24,8 @@ struct world {
 extern struct world world;
 extern struct work work; /* of this process */
 
-void world_open(void); /* servers, shop */
+const char *world_maildir(void); /* its folder */
+void world_open(void);           /* servers, shop */
 void world_close(void);
 void world_reopen(void); /* new connections, nothing prepared */
 /* After a fork: the parent's connections are left alone. */
