@@ -3,8 +3,10 @@
 # misbehave (stub_workers.c), PostgreSQL and Redis.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
 it_need initdb psql redis-server
-W=$top_builddir/tests/it/stub-workers
-[ -x "$W" ] || it_bail "no $W"
+[ -x "$top_builddir/tests/it/stub-workers" ] || it_bail "no stub-workers"
+# Where the servers' user may not come, say root's home, it could not be run.
+W=$IT/stub-workers
+install -m 755 "$top_builddir/tests/it/stub-workers" "$W" || it_bail "install"
 ctl=$top_builddir/ctl/soukctl
 
 it_start_pg

@@ -1,6 +1,9 @@
+#include "config.h" /* _GNU_SOURCE: nftw */
+
 #include "redis_server.h"
 
 #include <fcntl.h>
+#include <ftw.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -8,6 +11,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -111,17 +115,18 @@ redis_server_resume(const struct redis_server *server)
 	(void)kill(server->pid, SIGCONT);
 }
 
+static int
+remove_one(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+	(void)st;
+	(void)type;
+	(void)at;
+	return remove(path);
+}
+
 void
 redis_server_remove(struct redis_server *server)
 {
-	static const char *const files[] = { "s", "log", "dump.rdb" };
-	char path[96];
-
 	redis_server_kill(server);
-	for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-		(void)snprintf(
-		    path, sizeof path, "%s/%s", server->dir, files[i]);
-		(void)unlink(path);
-	}
-	(void)rmdir(server->dir);
+	(void)nftw(server->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS);
 }

@@ -207,11 +207,12 @@ static enum rc
 mail_again(struct err *err)
 {
 	struct mail *mail = NULL;
-	enum rc rc = mail_open(&(struct mail_opts){ .url = "maildir:"
-							   "/tmp/souk-torture"
-							   ".mail",
-				   .from = "Shop <shop@x.test>",
-				   .timeout_ms = 1000 },
+	char url[128];
+
+	(void)snprintf(url, sizeof url, "maildir:%s", world_maildir());
+	enum rc rc = mail_open(
+	    &(struct mail_opts){
+		.url = url, .from = "Shop <shop@x.test>", .timeout_ms = 1000 },
 	    &mail, err);
 
 	mail_close(mail);
@@ -684,7 +685,7 @@ child_run(const struct scenario *sc, int nth, struct shared *shared)
 
 	ck_assert_int_ge(pid, 0);
 	if (pid == 0) {
-		(void)!freopen("/tmp/souk-torture.err", "w", stderr);
+		(void)!freopen("/dev/null", "w", stderr);
 		world_forked();
 		fault_memory_arm(nth);
 		(void)!sc->op(&err);
