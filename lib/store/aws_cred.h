@@ -1,0 +1,50 @@
+/*
+ * aws_cred - whose requests ours are, found as AWS's own tools find it
+ * (https://docs.aws.amazon.com/sdkref/latest/guide/standardized-credentials.html):
+ *
+ *	1. AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN
+ *	2. AWS_WEB_IDENTITY_TOKEN_FILE with AWS_ROLE_ARN (STS)
+ *	3. the profile AWS_PROFILE ("default") of the shared files
+ *	   (AWS_SHARED_CREDENTIALS_FILE, AWS_CONFIG_FILE)
+ *	4. AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or ..._FULL_URI (ECS, EKS)
+ *	5. the instance's own (IMDSv2), unless AWS_EC2_METADATA_DISABLED=true
+ *
+ * What expires is fetched anew five minutes before; while that fails, what is
+ * still good goes on to be used. Nothing of it is ever in a log or an error's
+ * text.
+ */
+#ifndef STORE_AWS_CRED_H
+#define STORE_AWS_CRED_H
+
+#include <stdint.h>
+
+#include "base/err.h"
+#include "store/sigv4.h"
+
+struct arena;
+struct aws_cred;
+
+struct aws_cred_opts {
+	/* getenv() where NULL; for tests. */
+	const char *(*env)(void *arg, const char *name);
+	void *env_arg;
+	int timeout_ms;  /* of one fetch */
+	const char *sts; /* "https://sts.REGION.amazonaws.com" where "" */
+};
+
+/* Never fails: what is wrong is told at the first use. */
+struct aws_cred *aws_cred_new(const struct aws_cred_opts *opts);
+void aws_cred_free(struct aws_cred *cred); /* wipes; NULL is allowed */
+
+/* Strings in the arena. RC_FAIL "aws_no_credentials": nowhere; says where it
+ * looked and what was wrong there. RC_RETRY "aws_credentials_away". */
+enum rc aws_cred_get(struct aws_cred *cred, struct arena *arena,
+    struct sigv4_key *out, struct err *e);
+
+/* Refused as expired: not used again, fetched anew. */
+void aws_cred_forget(struct aws_cred *cred);
+
+/* AWS_REGION, AWS_DEFAULT_REGION, else the profile's; in the arena; "" none. */
+const char *aws_region(struct aws_cred *cred, struct arena *arena);
+
+#endif
