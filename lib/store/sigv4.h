@@ -47,22 +47,27 @@ struct sigv4_request {
 
 struct sigv4_signed {
 	const char *target; /* "/a%20b/%C3%B6?x=1": path and query, encoded */
-	const char *header[SIGV4_HEADERS]; /* "Name: value" lines to be sent:
-					      all but Host */
+	const char *header[SIGV4_HEADERS]; /* "Name: value" lines to be sent,
+					      all but Host; "Name;" where the
+					      value is empty, as libcurl wants
+					      it */
 	int n_headers;
 };
 
 /*
  * Sign it in an Authorization header. Adds X-Amz-Date, X-Amz-Security-Token
- * (where there is a token) and, for s3, X-Amz-Content-Sha256. All in the arena.
- * For s3 the path is encoded once and not normalised, for others twice in what
- * is signed, as the document says.
+ * (where there is a token) and, for s3 or an unsigned body,
+ * X-Amz-Content-Sha256: none of them may be among the headers given. All in the
+ * arena. For s3 the path is encoded once and not normalised, for others twice
+ * in what is signed, as the document says. The target must be sent as it is: a
+ * client that resolves "/../" by itself (libcurl without
+ * CURLOPT_PATH_AS_IS) sends another.
  */
 void sigv4_sign(const struct sigv4_request *rq, const struct sigv4_key *key,
     struct arena *arena, struct sigv4_signed *out);
 
 /* The target with X-Amz-Signature in its query, good for seconds
- * (1..604800); body and headers are not signed, Host is. */
+ * (1..604800); headers are not signed but for Host, nor is a body of s3. */
 const char *sigv4_presign(const struct sigv4_request *rq,
     const struct sigv4_key *key, int64_t seconds, struct arena *arena);
 
