@@ -171,7 +171,6 @@ static const struct {
 	{ "POST", "/", NO_PAIRS,
 	    "5da7c1a2acd57cee7505fc6676e4e544621c30862966e37dddb68e92efbe5d6"
 	    "b" },
-	    "5" },
 	{ "GET", "/", { { "Param2", "value2" }, { "Param1", "value1" } },
 	    "b97d918cfa904a5beff61c982a1b6f458b799221646efd99d3219ec94cdf250"
 	    "0" },
