@@ -286,6 +286,8 @@ static void
 add_header(struct sigv4_signed *out, struct sigv4_pair *sorted, int *n,
     const char *name, const char *value, struct arena *arena)
 {
+	if (value == NULL)
+		value = "";
 	out->header[out->n_headers++] = header_line(arena, name, value);
 	sorted[(*n)++] = (struct sigv4_pair){ lower(arena, name),
 		header_squeeze(arena, value) };

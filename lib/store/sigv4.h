@@ -24,7 +24,7 @@ struct sigv4_key {
 };
 
 struct sigv4_pair {
-	const char *name, *value;
+	const char *name, *value; /* value NULL: empty */
 };
 
 enum { SIGV4_HEADERS = 16 }; /* at most, those added here included */

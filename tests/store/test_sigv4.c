@@ -1,7 +1,11 @@
 /*
- * Signature Version 4: the examples that AWS publishes.
+ * Signature Version 4: the examples that AWS publishes, and the requests of
+ * tests/aws/vectors.json as the AWS SDK's own signer signs them; with the name
+ * of a file, those of that file instead (tests/it/sigv4.sh).
  */
 #include <check.h>
+#include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -205,11 +209,189 @@ START_TEST(test_suite)
 }
 END_TEST
 
+/* ---- as the AWS SDK's signer does (tests/aws/vectors.mjs) */
+
+static const char *vectors_path; /* NULL: the recorded ones */
+
+static const char *
+text(const json_t *v, const char *name)
+{
+	const char *s = json_string_value(json_object_get(v, name));
+
+	ck_assert_msg(s != NULL, "a vector without %s", name);
+	return s;
+}
+
+static struct sigv4_pair *
+pairs_read(const json_t *list, int *n)
+{
+	struct sigv4_pair *out =
+	    arena_calloc(arena, json_array_size(list) + 1, sizeof *out);
+	const json_t *pair;
+	size_t i;
+
+	*n = (int)json_array_size(list);
+	json_array_foreach(list, i, pair)
+	{
+		out[i].name = json_string_value(json_array_get(pair, 0));
+		out[i].value = json_string_value(json_array_get(pair, 1));
+	}
+	return out;
+}
+
+/* The line with its name in small letters. */
+static const char *
+line_lower(const char *line)
+{
+	char *out = arena_strdup(arena, line);
+
+	for (char *p = out; *p != '\0' && *p != ':'; p++) {
+		if (*p >= 'A' && *p <= 'Z')
+			*p = (char)(*p | 0x20);
+	}
+	return out;
+}
+
+static int
+line_order(const void *a, const void *b)
+{
+	return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+static void
+judge_signed(const json_t *v, const struct sigv4_signed *out, int given)
+{
+	const json_t *want = json_object_get(v, "want");
+	const json_t *added = json_object_get(want, "added");
+	const char *lines[SIGV4_HEADERS];
+	const json_t *line;
+	size_t i, n = 0;
+
+	ck_assert_msg(strcmp(out->target, text(want, "target")) == 0,
+	    "%s: %s, not %s", text(v, "name"), out->target,
+	    text(want, "target"));
+	for (int k = given; k < out->n_headers; k++)
+		lines[n++] = line_lower(out->header[k]);
+	qsort(lines, n, sizeof *lines, line_order);
+	ck_assert_uint_eq(n, json_array_size(added));
+	json_array_foreach(added, i, line)
+	{
+		ck_assert_msg(strcmp(lines[i], json_string_value(line)) == 0,
+		    "%s: %s, not %s", text(v, "name"), lines[i],
+		    json_string_value(line));
+	}
+}
+
+START_TEST(what_the_sdk_signs_is_signed_the_same)
+{
+	const char *src = getenv("srcdir");
+	const char *path = vectors_path != NULL
+			       ? vectors_path
+			       : arena_concat(arena, src == NULL ? "." : src,
+				     "/tests/aws/vectors.json", NULL);
+	int in_header = 0, in_address = 0;
+	json_error_t why;
+	json_t *vectors = json_load_file(path, 0, &why);
+	const json_t *v;
+	size_t i;
+
+	ck_assert_msg(vectors != NULL, "%s: %s", path, why.text);
+	json_array_foreach(vectors, i, v)
+	{
+		const struct sigv4_key key = { text(v, "id"), text(v, "secret"),
+			text(v, "token") };
+		const int64_t seconds =
+		    json_integer_value(json_object_get(v, "seconds"));
+		struct sigv4_request rq = { .method = text(v, "method"),
+			.host = text(v, "host"),
+			.path = text(v, "path"),
+			.body = span_of(text(v, "body")),
+			.unsigned_body =
+			    json_is_true(json_object_get(v, "unsigned")),
+			.region = text(v, "region"),
+			.service = text(v, "service"),
+			.wall_ms =
+			    json_integer_value(json_object_get(v, "wall_ms")) };
+		struct sigv4_signed out;
+
+		rq.query = pairs_read(json_object_get(v, "query"), &rq.n_query);
+		rq.headers =
+		    pairs_read(json_object_get(v, "headers"), &rq.n_headers);
+		if (seconds > 0) {
+			const char *got =
+			    sigv4_presign(&rq, &key, seconds, arena);
+			const char *want =
+			    text(json_object_get(v, "want"), "target");
+
+			ck_assert_msg(strcmp(got, want) == 0, "%s: %s, not %s",
+			    text(v, "name"), got, want);
+			in_address++;
+		} else {
+			sigv4_sign(&rq, &key, arena, &out);
+			judge_signed(v, &out, rq.n_headers);
+			in_header++;
+		}
+	}
+	printf("%d signed in a header, %d in the address\n", in_header,
+	    in_address);
+	ck_assert_int_ge(in_header, 50);
+	ck_assert_int_ge(in_address, 10);
+	json_decref(vectors);
+}
+END_TEST
+
+/* ---- what is sent */
+
+START_TEST(nothing_in_a_value_ends_the_line)
+{
+	struct sigv4_signed out;
+
+	sigv4_sign(
+	    &(struct sigv4_request){ .method = "PUT",
+		.host = "h",
+		.path = "/",
+		.headers =
+		    (const struct sigv4_pair[]){
+			{ "Content-Type", " a/b\r\nX-Evil: 1\x01 " },
+			{ "x-amz-meta-a", " \n" }, { "x-amz-meta-b", NULL } },
+		.n_headers = 3,
+		.region = "r",
+		.service = "s3",
+		.wall_ms = 0 },
+	    &(struct sigv4_key){ "id", "secret", "to\r\nken" }, arena, &out);
+	ck_assert_str_eq(out.header[0], "Content-Type: a/b  X-Evil: 1");
+	ck_assert_str_eq(out.header[1], "x-amz-meta-a;");
+	ck_assert_str_eq(out.header[2], "x-amz-meta-b;");
+	ck_assert_str_eq(header(&out, "X-Amz-Security-Token"),
+	    "X-Amz-Security-Token: to  ken");
+	for (int i = 0; i < out.n_headers; i++)
+		ck_assert_ptr_null(strpbrk(out.header[i], "\r\n"));
+}
+END_TEST
+
+START_TEST(a_query_value_that_is_none_is_empty)
+{
+	struct sigv4_signed out;
+
+	sigv4_sign(&(struct sigv4_request){ .method = "GET",
+		       .host = "h",
+		       .path = "",
+		       .query = (const struct sigv4_pair[]){ { "a", NULL } },
+		       .n_query = 1,
+		       .region = "r",
+		       .service = "s3" },
+	    &(struct sigv4_key){ "id", "secret", "" }, arena, &out);
+	ck_assert_str_eq(out.target, "/?a=");
+}
+END_TEST
+
 int
-main(void)
+main(int argc, char **argv)
 {
 	Suite *s = suite_create("sigv4");
 	TCase *tc = tcase_create("aws");
+
+	vectors_path = argc > 1 ? argv[1] : NULL;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, test_iam_example);
@@ -217,6 +399,9 @@ main(void)
 	    tc, test_s3_examples, 0, sizeof s3_examples / sizeof *s3_examples);
 	tcase_add_test(tc, test_s3_presigned_example);
 	tcase_add_loop_test(tc, test_suite, 0, sizeof suite / sizeof *suite);
+	tcase_add_test(tc, what_the_sdk_signs_is_signed_the_same);
+	tcase_add_test(tc, nothing_in_a_value_ends_the_line);
+	tcase_add_test(tc, a_query_value_that_is_none_is_empty);
 	suite_add_tcase(s, tc);
 
 	SRunner *runner = srunner_create(s);
