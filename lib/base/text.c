@@ -81,6 +81,19 @@ text_blank(const char *s)
 }
 
 bool
+text_is_secure_url(const char *s)
+{
+	static const char *const fronts[] = { "https://", "http://127.0.0.1:",
+		"http://localhost:", "http://[::1]:" };
+
+	for (size_t i = 0; i < sizeof fronts / sizeof *fronts; i++) {
+		if (strncmp(s, fronts[i], strlen(fronts[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+bool
 text_int(struct span s, int64_t min, int64_t max, int64_t *out)
 {
 	bool negative = s.n > 0 && s.p[0] == '-';

@@ -25,6 +25,10 @@ bool text_plain(const char *s);
 /* Nothing but white space, if anything. */
 bool text_blank(const char *s);
 
+/* An address that secrets may be sent to: https://, or http:// with a port on
+ * this host itself (127.0.0.1, localhost, [::1]). */
+bool text_is_secure_url(const char *s);
+
 /* Decimal, whole span, no sign but '-', no space; within [min, max]. */
 bool text_int(struct span s, int64_t min, int64_t max, int64_t *out);
 

@@ -29,6 +29,7 @@
 
 #include "base/arena.h"
 #include "base/strbuf.h"
+#include "base/text.h"
 #include "base/xmalloc.h"
 #include "store/pay_int.h"
 
@@ -48,23 +49,6 @@ struct stripe {
 
 /* ---- the driver */
 
-/* The secret key goes in the clear over http: so only within this host. */
-static bool
-api_is_safe(const char *api)
-{
-	static const char *const hosts[] = {
-		"http://127.0.0.1:", "http://localhost:", "http://[::1]:"
-	};
-
-	if (strncmp(api, "https://", 8) == 0)
-		return true;
-	for (size_t i = 0; i < sizeof hosts / sizeof *hosts; i++) {
-		if (strncmp(api, hosts[i], strlen(hosts[i])) == 0)
-			return true;
-	}
-	return false;
-}
-
 static enum rc
 stripe_open(const struct pay_opts *opts, struct pay **out, struct err *e)
 {
@@ -75,7 +59,7 @@ stripe_open(const struct pay_opts *opts, struct pay **out, struct err *e)
 	if (opts->secret_key == NULL || *opts->secret_key == '\0')
 		return err_set(e, RC_INVALID, "bad_configuration",
 		    "[payment] stripe_key: stripe: needs the secret key");
-	if (!api_is_safe(api))
+	if (!text_is_secure_url(api))
 		return err_set(e, RC_INVALID, "bad_configuration",
 		    "[payment] stripe_api: https:// is wanted");
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
