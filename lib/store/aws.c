@@ -159,6 +159,10 @@ take_header(char *p, size_t size, size_t n, void *arg)
 		in->out->type = arena_strndup(in->arena, v.p, v.n);
 	else if (header_is(line, "ETag", &v))
 		in->out->etag = arena_strndup(in->arena, v.p, v.n);
+	else if (header_is(line, "Cache-Control", &v))
+		in->out->cache_control = arena_strndup(in->arena, v.p, v.n);
+	else if (header_is(line, "Content-Range", &v))
+		in->out->range = arena_strndup(in->arena, v.p, v.n);
 	else if (header_is(line, "Content-Length", &v))
 		(void)!text_int(v, 0, INT64_MAX, &in->out->length);
 	else if (header_is(line, "x-amzn-errortype", &v))
@@ -268,6 +272,11 @@ set_up(struct aws *aws, const struct aws_request *rq,
 	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, list);
 	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS,
 	    (long)(rq->timeout_ms > 0 ? rq->timeout_ms : aws->timeout_ms));
+	if (rq->stall_ms > 0) {
+		(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
+		(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME,
+		    (long)(rq->stall_ms + 999) / 1000);
+	}
 	(void)curl_easy_setopt(
 	    c, CURLOPT_CONNECTTIMEOUT_MS, (long)aws->connect_ms);
 	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
@@ -360,6 +369,8 @@ exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
 	*out = (struct aws_answer){ .type = "",
 		.error_type = "",
 		.etag = "",
+		.cache_control = "",
+		.range = "",
 		.request_id = "",
 		.length = -1 };
 	if ((rc = aws_cred_get(aws->cred, arena, &key, e)) != RC_OK)

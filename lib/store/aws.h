@@ -38,6 +38,8 @@ struct aws_request {
 	int n_query, n_headers;
 	struct span body;
 	int timeout_ms; /* 0: the usual */
+	int stall_ms;   /* 0: none; else the call ends where hardly a byte has
+			   moved for so long (whole seconds): RC_RETRY */
 	int stop_fd;    /* 0: none; else a descriptor: while nothing of the
 			   answer has come, and it is readable for stop_ms, the
 			   call ends: RC_RETRY "aws_stopped" */
@@ -46,14 +48,16 @@ struct aws_request {
 
 struct aws_answer {
 	long status;
-	struct span body;       /* in the arena, with a NUL behind it */
-	const char *type;       /* Content-Type; "" */
-	const char *error_type; /* x-amzn-errortype or, for JSON, __type,
-				   without what is before '#' and behind ':';
-				   for XML <Code>; "" none */
-	const char *etag;       /* as sent; "" */
-	int64_t length;         /* Content-Length; -1 */
-	const char *request_id; /* x-amzn-requestid, x-amz-request-id; "" */
+	struct span body;          /* in the arena, with a NUL behind it */
+	const char *type;          /* Content-Type; "" */
+	const char *error_type;    /* x-amzn-errortype or, for JSON, __type,
+				      without what is before '#' and behind ':';
+				      for XML <Code>; "" none */
+	const char *etag;          /* as sent; "" */
+	const char *cache_control; /* "" */
+	const char *range;         /* Content-Range; "" */
+	int64_t length;            /* Content-Length; -1 */
+	const char *request_id;    /* x-amzn-requestid, x-amz-request-id; "" */
 };
 
 /*
