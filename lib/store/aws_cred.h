@@ -9,9 +9,14 @@
  *	4. AWS_CONTAINER_CREDENTIALS_RELATIVE_URI or ..._FULL_URI (ECS, EKS)
  *	5. the instance's own (IMDSv2), unless AWS_EC2_METADATA_DISABLED=true
  *
+ * The first that is configured decides: what is wrong with it is told, and no
+ * other identity used instead. Of a profile only its keys are taken: no
+ * role_arn, source_profile, credential_process, SSO.
+ *
  * What expires is fetched anew five minutes before; while that fails, what is
- * still good goes on to be used. Nothing of it is ever in a log or an error's
- * text.
+ * still good goes on to be used. After a failure nothing is asked for a second,
+ * two, four... a minute: aws_cred_get() then repeats what was wrong. Nothing of
+ * the credentials is ever in a log or an error's text.
  */
 #ifndef STORE_AWS_CRED_H
 #define STORE_AWS_CRED_H
@@ -25,14 +30,16 @@ struct arena;
 struct aws_cred;
 
 struct aws_cred_opts {
-	/* getenv() where NULL; for tests. */
+	/* getenv() and clock_wall_ms() where NULL; for tests. */
 	const char *(*env)(void *arg, const char *name);
-	void *env_arg;
-	int timeout_ms;  /* of one fetch */
+	int64_t (*wall_ms)(void *arg);
+	void *env_arg;   /* of both; borrowed */
+	int timeout_ms;  /* of one fetch; 0: 5 seconds */
 	const char *sts; /* "https://sts.REGION.amazonaws.com" where "" */
 };
 
-/* Never fails: what is wrong is told at the first use. */
+/* Never fails: what is wrong is told at the first use. Not shared between
+ * threads. */
 struct aws_cred *aws_cred_new(const struct aws_cred_opts *opts);
 void aws_cred_free(struct aws_cred *cred); /* wipes; NULL is allowed */
 
@@ -41,7 +48,8 @@ void aws_cred_free(struct aws_cred *cred); /* wipes; NULL is allowed */
 enum rc aws_cred_get(struct aws_cred *cred, struct arena *arena,
     struct sigv4_key *out, struct err *e);
 
-/* Refused as expired: not used again, fetched anew. */
+/* Refused as expired: not used again (for a minute, where the same are all that
+ * there is), fetched anew. */
 void aws_cred_forget(struct aws_cred *cred);
 
 /* AWS_REGION, AWS_DEFAULT_REGION, else the profile's; in the arena; "" none. */
