@@ -638,9 +638,11 @@ sts_refused(const struct call *call, struct answer *answer, struct err *e)
 		found[n] = '\0';
 		code = found;
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (!isalnum((unsigned char)found[i]))
+	for (const char *p = code; *p != '\0'; p++) {
+		if (!isalnum((unsigned char)*p)) {
 			code = "";
+			break;
+		}
 	}
 	for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
 		if (strcmp(code, later[i]) == 0)
