@@ -28,6 +28,8 @@
 #include "store/outbox.h"
 #include "store/pg.h"
 #include "store/queue_pg.h"
+#include "store/queue_record.h"
+#include "store/ship.h"
 
 static enum rc
 statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
@@ -35,7 +37,8 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	const struct pg_stmt *const *const tables[] = { catalog_statements,
 		catalog_update_statements, sale_statements, token_statements,
 		invalidation_statements, invalidation_log_statements,
-		outbox_statements, queue_statements, event_statements,
+		outbox_statements, queue_statements, record_statements,
+		ship_statements, event_statements,
 		notice_statements, purchase_statements, account_statements,
 		account_reset_statements, session_statements,
 		payment_statements, payment_state_statements,

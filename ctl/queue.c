@@ -8,46 +8,41 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "shop/queues.h"
+#include "store/aws.h"
+#include "store/aws_cred.h"
 #include "store/outbox.h"
 #include "store/queue.h"
 #include "store/queue_pg.h"
+#include "store/queue_sqs.h"
 
 enum { PEEK = 20, AT_A_TIME = 100 };
-
-static const char *
-queue_url(const struct ctl *ctl, const char *name)
-{
-	return conf_str(
-	    ctl->conf, arena_printf(ctl->arena, "queue.%s", name), "url");
-}
 
 static enum rc
 stats_of(
     struct ctl *ctl, const char *name, struct queue_stats *out, struct err *e)
 {
-	struct queue_opts opts = { .url = queue_url(ctl, name),
-		.name = name,
-		.visibility_ms =
-		    (int)conf_int(ctl->conf, "workers", "visibility"),
-		.max_receives =
-		    (int)conf_int(ctl->conf, "workers", "max_receives"),
-		.pg = ctl_pg(ctl) };
+	struct aws_cred *cred = queues_cred_new(ctl->conf);
+	struct queues_opts opts = {
+		.conf = ctl->conf, .pg = ctl_pg(ctl), .cred = cred
+	};
 	struct queue *queue;
-	enum rc rc = queue_open(&opts, &queue, e);
+	enum rc rc = queues_open(&opts, name, &queue, e);
 
-	if (rc != RC_OK)
-		return rc;
-	rc = queue_stats(queue, ctl->arena, out, e);
-	queue_close(queue);
+	if (rc == RC_OK) {
+		rc = queue_stats(queue, ctl->arena, out, e);
+		queue_close(queue);
+	}
+	aws_cred_free(cred);
 	return rc;
 }
 
 static void
 stats_print(const char *name, const struct queue_stats *s)
 {
-	(void)printf("%s\t%lld\t%lld\t%lld\t%lld\t%lld\n", name,
+	(void)printf("%s\t%lld\t%lld\t%lld\t%lld\t%lld\t%lld\n", name,
 	    (long long)s->depth, (long long)s->in_flight, (long long)s->delayed,
-	    (long long)s->oldest_ms, (long long)s->dead);
+	    (long long)s->oldest_ms, (long long)s->dead, (long long)s->unsent);
 }
 
 static enum rc
@@ -55,44 +50,42 @@ stats_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
 	json_t *all = json_array();
 	struct queue_stats s;
-	enum rc rc = RC_OK;
+	enum rc rc = RC_OK, one;
 
 	(void)args;
 	if (!ctl->json)
-		ctl_say(
-		    ctl, "queue\tdepth\tin flight\tdelayed\toldest ms\tdead");
-	for (int i = 0; task_queues[i] != NULL && rc == RC_OK; i++) {
-		rc = stats_of(ctl, task_queues[i], &s, e);
-		if (rc != RC_OK)
-			break;
+		ctl_say(ctl, "queue\tdepth\tin flight\tdelayed\toldest ms\t"
+			     "dead\tunsent");
+	for (int i = 0; task_queues[i] != NULL; i++) {
+		one = stats_of(ctl, task_queues[i], &s, e);
+		if (one != RC_OK) { /* one that is away hides no other */
+			ctl_say(ctl, "%s: %s", task_queues[i], e->msg);
+			rc = one;
+			continue;
+		}
 		if (!ctl->json)
 			stats_print(task_queues[i], &s);
 		(void)json_array_append_new(all,
-		    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "queue",
+		    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "queue",
 			task_queues[i], "depth", (json_int_t)s.depth,
 			"inFlight", (json_int_t)s.in_flight, "delayed",
 			(json_int_t)s.delayed, "oldestAgeMs",
-			(json_int_t)s.oldest_ms, "dead", (json_int_t)s.dead));
+			(json_int_t)s.oldest_ms, "dead", (json_int_t)s.dead,
+			"unsent", (json_int_t)s.unsent));
 	}
-	if (rc == RC_OK && ctl->json)
+	if (ctl->json)
 		ctl_print_json(json_pack("{s:O}", "queues", all));
 	json_decref(all);
 	return rc;
 }
 
-/* A queue's name, and one that lies in PostgreSQL. */
+/* Whichever queue carries a task, it is the outbox that knows it. */
 static enum rc
-check_queue(struct ctl *ctl, const char *name, struct err *e)
+check_queue(const char *name, struct err *e)
 {
 	for (int i = 0; task_queues[i] != NULL; i++) {
-		if (strcmp(task_queues[i], name) != 0)
-			continue;
-		return strncmp(queue_url(ctl, name), "pg:", 3) == 0
-			   ? RC_OK
-			   : err_set(e, RC_REFUSED, "not_embedded",
-				 "queue %s is not in PostgreSQL: use its own "
-				 "tools",
-				 name);
+		if (strcmp(task_queues[i], name) == 0)
+			return RC_OK;
 	}
 	return ctl_usage(
 	    e, "%s: no such queue; `queue stats` names them", name);
@@ -117,7 +110,7 @@ peek_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	enum rc rc;
 
 	if ((rc = ctl_int(args, "max", 1, 1000, &max, e)) != RC_OK ||
-	    (rc = check_queue(ctl, name, e)) != RC_OK ||
+	    (rc = check_queue(name, e)) != RC_OK ||
 	    (rc = queue_pg_peek(ctl_pg(ctl), name, ctl_flag(args, "dead"),
 		 (int)max, ctl->arena, &list, &n, e)) != RC_OK)
 		return rc;
@@ -184,7 +177,7 @@ redrive_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 
 	if ((rc = ctl_int(args, "max", 1, INT32_MAX, &max, e)) != RC_OK ||
 	    (rc = ctl_int(args, "rate", 1, 10000, &rate, e)) != RC_OK ||
-	    (rc = check_queue(ctl, what.name, e)) != RC_OK)
+	    (rc = check_queue(what.name, e)) != RC_OK)
 		return rc;
 	while (moved > 0 && total < max) {
 		int64_t most = rate > 0 ? rate : AT_A_TIME;
@@ -209,6 +202,68 @@ redrive_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	return rc;
 }
 
+/* As the configuration says; "" where Amazon's own is meant. */
+static const char *
+sqs_endpoint(struct ctl *ctl, const char *region)
+{
+	const char *s = conf_str(ctl->conf, "aws", "endpoint");
+
+	return *s != '\0' ? s
+			  : arena_concat(ctl->arena, "https://sqs.", region,
+				".amazonaws.com", NULL);
+}
+
+/* Our workers bury a task long before: this is for what ends them all. */
+static int
+sqs_receives(const struct ctl *ctl)
+{
+	int64_t n = 4 * conf_int(ctl->conf, "workers", "max_receives");
+
+	return (int)(n < 1000 ? n : 1000);
+}
+
+static enum rc
+create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	const char *name = args->operand[0], *as = ctl_value(args, "name");
+	const char *region = conf_str(ctl->conf, "aws", "region"), *url;
+	struct aws_cred *cred;
+	enum rc rc = check_queue(name, e);
+
+	if (rc != RC_OK)
+		return rc;
+	cred = queues_cred_new(ctl->conf);
+	if (*region == '\0')
+		region = aws_region(cred, ctl->arena);
+	rc = queue_sqs_create(
+	    &(struct aws_opts){ .service = "sqs",
+		.region = region,
+		.endpoint = sqs_endpoint(ctl, region),
+		.cred = cred,
+		.connect_ms = (int)conf_int(ctl->conf, "aws", "connect"),
+		.timeout_ms = (int)conf_int(ctl->conf, "aws", "timeout") },
+	    &(struct queue_sqs_new){
+		.name = as != NULL
+			    ? as
+			    : arena_concat(ctl->arena, "souk-", name, NULL),
+		.fifo = ctl_flag(args, "fifo"),
+		.visibility_ms = conf_int(ctl->conf, "workers", "visibility"),
+		.max_receives = sqs_receives(ctl) },
+	    ctl->arena, &url, e);
+	aws_cred_free(cred);
+	if (rc != RC_OK)
+		return rc;
+	ctl_say(ctl, "set it in souk.ini as [queue.%s] url", name);
+	(void)printf("%s\n", url);
+	return RC_OK;
+}
+
+static const struct ctl_opt create_opts[] = {
+	{ "name", "NAME", "what it is called at SQS (souk-QUEUE)" },
+	{ "fifo", NULL, "a FIFO queue" },
+	{ 0 },
+};
+
 static const struct ctl_opt peek_opts[] = {
 	{ "dead", NULL, "the dead letters" },
 	{ "max", "N", "how many at most (20)" },
@@ -223,10 +278,18 @@ static const struct ctl_opt redrive_opts[] = {
 };
 
 const struct ctl_cmd queue_cmds[] = {
+	{ .name = "queue create",
+	    .operands = "QUEUE",
+	    .min = 1,
+	    .max = 1,
+	    .help = "make it at Amazon SQS, with a dead letter queue; prints "
+		    "its address",
+	    .opts = create_opts,
+	    .run = create_run },
 	{ .name = "queue stats",
 	    .operands = "",
 	    .help = "for each queue: depth, in flight, delayed, age of the "
-		    "oldest, dead",
+		    "oldest, dead, not sent yet",
 	    .run = stats_run },
 	{ .name = "queue peek",
 	    .operands = "QUEUE",

@@ -22,6 +22,8 @@
 #include "base/conf.h"
 #include "base/log.h"
 #include "base/xmalloc.h"
+#include "shop/queues.h"
+#include "store/aws_cred.h"
 #include "store/pg.h"
 
 struct beat {
@@ -38,6 +40,7 @@ struct heartbeat {
 	struct beat beat[QUEUE_BATCH];
 	int64_t visibility_ms, max_lease_ms;
 	struct pg *pg;
+	struct aws_cred *cred; /* credentials are not shared with the worker */
 	struct queue *queue;
 	struct arena *arena;
 };
@@ -132,7 +135,6 @@ heartbeat_new(const struct conf *conf, const char *name, struct heartbeat **out,
 {
 	struct heartbeat *hb = xcalloc(1, sizeof *hb);
 	pthread_condattr_t attr;
-	char section[32];
 	int64_t deadline;
 	enum rc rc;
 
@@ -149,16 +151,11 @@ heartbeat_new(const struct conf *conf, const char *name, struct heartbeat **out,
 			  "transaction") == 0,
 	    .app_name = "souk-worker heartbeat",
 	});
-	(void)snprintf(section, sizeof section, "queue.%s", name);
-	rc = queue_open(
-	    &(struct queue_opts){
-		.url = conf_str(conf, section, "url"),
-		.name = name,
-		.visibility_ms = (int)hb->visibility_ms,
-		.max_receives = (int)conf_int(conf, "workers", "max_receives"),
-		.pg = hb->pg,
-	    },
-	    &hb->queue, e);
+	hb->cred = queues_cred_new(conf);
+	rc = queues_open(
+	    &(struct queues_opts){
+		.conf = conf, .pg = hb->pg, .cred = hb->cred },
+	    name, &hb->queue, e);
 	pthread_mutex_init(&hb->lock, NULL);
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -173,6 +170,7 @@ heartbeat_new(const struct conf *conf, const char *name, struct heartbeat **out,
 	}
 	hb->end = true; /* there is no thread */
 	queue_close(hb->queue);
+	aws_cred_free(hb->cred);
 	pg_free(hb->pg);
 	arena_free(hb->arena);
 	free(hb);
@@ -192,6 +190,7 @@ heartbeat_free(struct heartbeat *hb)
 	pthread_cond_destroy(&hb->ended);
 	pthread_mutex_destroy(&hb->lock);
 	queue_close(hb->queue);
+	aws_cred_free(hb->cred);
 	pg_free(hb->pg);
 	arena_free(hb->arena);
 	free(hb);

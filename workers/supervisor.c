@@ -187,6 +187,8 @@ slots_make(struct supervisor *s)
 {
 	s->generation++;
 	for (const struct worker_def *d = worker_defs; d->name != NULL; d++) {
+		if (d->wanted != NULL && !d->wanted(s->conf))
+			continue;
 		for (int i = 0; i < setting(s, d->name); i++) {
 			if (s->n == MAX_SLOTS) {
 				log_error("too_many_workers",

@@ -31,8 +31,10 @@
 #include "base/log.h"
 #include "base/sig.h"
 #include "base/xmalloc.h"
+#include "shop/queues.h"
 #include "shop/settings.h"
 #include "shop/shop.h"
+#include "store/aws_cred.h"
 #include "store/outbox.h"
 #include "store/redis.h"
 #include "store/turn.h"
@@ -78,7 +80,9 @@ struct worker {
 	int64_t n_tasks, max_tasks;
 	int64_t backoff_ms, max_backoff_ms;
 	int max_receives;
-	int64_t task_us;                      /* what one takes, smoothed */
+	int64_t task_us;      /* what one takes, smoothed */
+	int64_t long_poll_ms; /* 0: its queue is pg: */
+	struct aws_cred *cred;
 	const struct task *done[QUEUE_BATCH]; /* of this batch */
 	int n_done;
 };
@@ -116,6 +120,7 @@ on_message(void *arg, struct span channel, struct span payload)
 	size_t len = strlen(k->def->name);
 
 	(void)channel;
+	k->woken = k->woken || k->def->woken;
 	/* Our name among the words. */
 	for (const char *p = payload.p, *end = p + payload.n; p < end;) {
 		const char *stop = memchr(p, ' ', (size_t)(end - p));
@@ -217,12 +222,18 @@ clocks_turn(struct worker *k)
 		int64_t now = clock_mono_ms();
 
 		assert(i < MAX_CLOCKS);
+		if (k->def->woken && k->woken)
+			c->due_ms = now;
 		if (now >= c->due_ms && !is_told_to_end(k)) {
 			c->due_ms = now + row[i].every_ms;
+			k->woken = k->woken && !k->def->woken;
+			k->w.again = false;
 			log_set_request(row[i].name);
 			clock_judge(c, &row[i], clock_tick(k, &row[i], &e), &e);
 			log_set_request(NULL);
 			arena_reset(k->w.arena);
+			if (k->w.again)
+				c->due_ms = now;
 		}
 		next = earlier(next, c->due_ms);
 	}
@@ -519,6 +530,20 @@ batch_size(const struct worker *k)
 	return n < 1 ? 1 : n > QUEUE_BATCH ? QUEUE_BATCH : (int)n;
 }
 
+/* A queue elsewhere is asked once in a long while, and answers at once when
+ * there is something: we wait there, unless a clock is due. */
+static int
+receive_wait(const struct worker *k)
+{
+	int64_t ms = k->long_poll_ms;
+
+	if (k->w.shop->waker.noted != 0 || k->failing)
+		return 0;
+	for (int i = 0; k->def->clocks != NULL && k->def->clocks[i].name; i++)
+		ms = earlier(ms, k->clocks[i].due_ms - clock_mono_ms());
+	return ms < 0 ? 0 : (int)ms;
+}
+
 /* Tasks received; -1: the queue does not answer. */
 static int
 tasks_turn(struct worker *k)
@@ -532,8 +557,10 @@ tasks_turn(struct worker *k)
 		redis_sub_turn(k->sub);
 	k->woken = false; /* what is written from here on wakes anew */
 	arena_reset(k->batch);
-	rc =
-	    queue_receive(k->queue, batch_size(k), 0, k->batch, &tasks, &n, &e);
+	rc = queue_receive(
+	    k->queue, batch_size(k), receive_wait(k), k->batch, &tasks, &n, &e);
+	if (rc == RC_RETRY && strcmp(e.code, "aws_stopped") == 0)
+		return 0;
 	if (rc != RC_OK && !k->failing)
 		log_warn("receive_failed", LOG_S("rc", rc_name(rc)),
 		    LOG_S("code", e.code), LOG_S("msg", e.msg));
@@ -554,30 +581,30 @@ worker_turn(struct worker *k)
 {
 	int64_t next = clocks_turn(k);
 	int n = k->queue == NULL || k->draining ? 0 : tasks_turn(k);
-	int64_t until = n > 0 ? clock_mono_ms() : clock_mono_ms() + POLL_MS;
+	int64_t until = clock_mono_ms();
 
-	/* With tasks: no waiting, only waking others. */
+	/* With tasks, or after a wait at the queue itself: no waiting, only
+	 * waking others. */
+	if (n < 0 || (n == 0 && k->long_poll_ms == 0))
+		until += POLL_MS;
+	else if (n == 0 && k->w.shop->waker.noted != 0)
+		until += WAKE_TURN_MS;
 	worker_wait(k, earlier(until, next), n == 0);
 }
 
 /* ---- opening and closing */
 
 static enum rc
-queue_for(const struct worker_def *def, const struct conf *conf,
-    struct shop *shop, struct queue **out, struct err *e)
+work_queue(struct worker *k, struct err *e)
 {
-	char section[32];
-
-	(void)snprintf(section, sizeof section, "queue.%s", def->name);
-	return queue_open(
-	    &(struct queue_opts){
-		.url = conf_str(conf, section, "url"),
-		.name = def->name,
-		.visibility_ms = (int)conf_int(conf, "workers", "visibility"),
-		.max_receives = (int)conf_int(conf, "workers", "max_receives"),
-		.pg = shop->pg,
-	    },
-	    out, e);
+	k->cred = queues_cred_new(k->conf);
+	if (queues_is_remote(k->conf, k->def->name))
+		k->long_poll_ms = conf_int(k->conf, "workers", "long_poll");
+	return queues_open(&(struct queues_opts){ .conf = k->conf,
+			       .pg = k->w.shop->pg,
+			       .cred = k->cred,
+			       .stop_fd = k->sig },
+	    k->def->name, &k->queue, e);
 }
 
 static bool
@@ -600,7 +627,7 @@ work_open(struct worker *k, struct err *e)
 	if (rc == RC_OK && k->def->open != NULL)
 		rc = k->def->open(&k->w, e);
 	if (rc == RC_OK && has_tasks(k->def))
-		rc = queue_for(k->def, k->conf, k->w.shop, &k->queue, e);
+		rc = work_queue(k, e);
 	if (rc != RC_OK)
 		err_prefix(e, "worker %s: ", k->def->name);
 	return rc;
@@ -612,6 +639,7 @@ work_close(struct worker *k)
 	if (k->def->close != NULL && k->w.shop != NULL)
 		k->def->close(&k->w);
 	queue_close(k->queue);
+	aws_cred_free(k->cred);
 	shop_close(k->w.shop);
 	arena_free(k->batch);
 	arena_free(k->w.arena);
@@ -656,12 +684,12 @@ worker_run(const struct worker_def *def, const char *conf_path)
 	k->max_backoff_ms = conf_int(k->conf, "workers", "max_backoff");
 	k->max_receives = (int)conf_int(k->conf, "workers", "max_receives");
 	rc = work_open(k, &e);
-	if (rc == RC_OK && has_tasks(def)) {
+	/* Nobody needs to be woken who waits at his queue. */
+	if (rc == RC_OK &&
+	    (def->woken || (has_tasks(def) && k->long_poll_ms == 0)))
 		rc = worker_listen(k, &e);
-		if (rc == RC_OK)
-			rc = heartbeat_new(
-			    k->conf, def->name, &k->heartbeat, &e);
-	}
+	if (rc == RC_OK && has_tasks(def))
+		rc = heartbeat_new(k->conf, def->name, &k->heartbeat, &e);
 	if (rc != RC_OK)
 		die(rc == RC_RETRY ? EXIT_AGAIN : EXIT_PERSON, "%s", e.msg);
 	log_info("started");

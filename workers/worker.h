@@ -23,17 +23,20 @@ struct mail;
 struct notices;
 struct pay;
 struct reconciler;
+struct shipper;
 struct shop;
 
 /* What one process holds; made after fork() or exec. */
 struct work {
 	const struct conf *conf;
 	struct shop *shop;
-	struct arena *arena;     /* reset after each task */
-	struct pay *pay;         /* payment; else NULL */
-	struct mail *mail;       /* email; else NULL */
-	struct notices *notices; /* email; else NULL */
+	struct arena *arena;           /* reset after each task */
+	struct pay *pay;               /* payment; else NULL */
+	struct mail *mail;             /* email; else NULL */
+	struct notices *notices;       /* email; else NULL */
 	struct reconciler *reconciler; /* reconcile; else NULL */
+	struct shipper *shipper;       /* outbox; else NULL */
+	bool again; /* set by a clock's function: there is more to do */
 };
 
 /* A task's function; its effect is one transaction with task_finish(). */
@@ -55,18 +58,21 @@ struct clock_row {
 	int every_ms;
 	clock_run *run;
 	bool leader; /* one process of all hosts has the turn (store/turn.h);
-	                nothing is held while it works, so that what it does
-	                must be safe to be done twice */
+			nothing is held while it works, so that what it does
+			must be safe to be done twice */
 };
 
 /* A worker: one row of workers[] (worker_table.c). */
 struct worker_def {
-	const char *name;               /* "inventory": also its queue's */
+	const char *name; /* "inventory": also its queue's */
 	enum rc (*open)(struct work *w, struct err *e); /* pay, mail; or NULL */
 	void (*close)(struct work *w);  /* also after a failed open; or NULL */
 	const struct task_row *tasks;   /* NULL: none */
 	batch_run *batch;               /* instead of tasks */
 	const struct clock_row *clocks; /* NULL: none */
+	bool woken; /* its clocks are due when any queue has work */
+	/* NULL: always. Else whether the configuration has use for it. */
+	bool (*wanted)(const struct conf *conf);
 };
 extern const struct worker_def worker_defs[]; /* ends with name NULL */
 
@@ -82,7 +88,10 @@ enum rc worker_check(const char *conf_path, struct err *e);
 /* w_inventory.c, w_payment.c, w_email.c, w_analytics.c, w_housekeeping.c */
 extern const struct task_row inventory_tasks[], payment_tasks[], email_tasks[],
     housekeeping_tasks[];
-extern const struct clock_row housekeeping_clocks[], reconcile_clocks[];
+extern const struct clock_row housekeeping_clocks[], outbox_clocks[],
+    reconcile_clocks[];
+enum rc outbox_open(struct work *w, struct err *e);
+void outbox_close(struct work *w);
 enum rc payment_open(struct work *w, struct err *e);
 void payment_close(struct work *w);
 enum rc email_open(struct work *w, struct err *e);

@@ -1,6 +1,8 @@
 /* The shop's workers. How many processes of each: [workers] NAME. */
 #include "workers/worker.h"
 
+#include "shop/queues.h"
+
 const struct worker_def worker_defs[] = {
 	{ .name = "inventory", .tasks = inventory_tasks },
 	{ .name = "payment",
@@ -15,6 +17,12 @@ const struct worker_def worker_defs[] = {
 	{ .name = "housekeeping",
 	    .tasks = housekeeping_tasks,
 	    .clocks = housekeeping_clocks },
+	{ .name = "outbox",
+	    .open = outbox_open,
+	    .close = outbox_close,
+	    .clocks = outbox_clocks,
+	    .woken = true,
+	    .wanted = queues_any_remote },
 	{ .name = "reconcile",
 	    .open = reconcile_open,
 	    .close = reconcile_close,

@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/strbuf.h"
+#include "base/text.h"
 #include "shop/total.h"
 #include "store/mail.h"
 
@@ -68,8 +69,9 @@ const struct conf_row settings_rows[] = {
 	    "slots must be well over what the web servers keep." },
 	{ "fcgi", "backlog", CONF_INT, "1024", 16, 65535, NULL, NULL, false,
 	    "Length of the listen queue; net.core.somaxconn caps it." },
-	{ "fcgi", "max_requests", CONF_INT, "1000000", 0, 1000000000, NULL, NULL,
-	    false, "A child is replaced after that many requests; 0: never." },
+	{ "fcgi", "max_requests", CONF_INT, "1000000", 0, 1000000000, NULL,
+	    NULL, false,
+	    "A child is replaced after that many requests; 0: never." },
 	{ "fcgi", "request_deadline", CONF_MS, "30s", 100, 10 * MIN_MS, NULL,
 	    NULL, false,
 	    "A request that takes longer is logged with what the child was "
@@ -170,7 +172,8 @@ const struct conf_row settings_rows[] = {
 
 	{ "redis.sale", "url", CONF_STR, "", 0, 0, NULL, NULL, true,
 	    "A Redis of their own for the counters of flash sales; empty: "
-	    "that of [redis]. It must not evict: noeviction, or volatile-lru." },
+	    "that of [redis]. It must not evict: noeviction, or "
+	    "volatile-lru." },
 	{ "sale", "deadline", CONF_MS, "2s", 100, 30000, NULL, NULL, false,
 	    "How long a purchase may take. A hold without an order is given "
 	    "back after three times that." },
@@ -223,8 +226,8 @@ const struct conf_row settings_rows[] = {
 	{ "payment", "timeout", CONF_MS, "10s", 100, 2 * MIN_MS, NULL, NULL,
 	    false, "Deadline of a call to the provider." },
 
-	{ "mail", "url", CONF_STR, "maildir:" LOCALSTATEDIR "/lib/souk/mail",
-	    0, 0, NULL, NULL, true,
+	{ "mail", "url", CONF_STR, "maildir:" LOCALSTATEDIR "/lib/souk/mail", 0,
+	    0, NULL, NULL, true,
 	    "maildir:PATH, smtp://[user:password@]host[:port] or smtps://." },
 	{ "mail", "from", CONF_STR, "Souk <shop@localhost>", 0, 0, NULL, NULL,
 	    false, "Sender of the shop's e-mails." },
@@ -237,7 +240,9 @@ const struct conf_row settings_rows[] = {
 
 	{ "queue.inventory", "url", CONF_STR, "pg:", 0, 0, NULL,
 	    "INVENTORY_QUEUE_URL", true,
-	    "Queue of tasks about stock: pg: (in the shop's PostgreSQL)." },
+	    "Queue of tasks about stock: pg: (in the shop's PostgreSQL), or a "
+	    "queue at Amazon SQS: https://sqs.REGION.amazonaws.com/ACCOUNT/"
+	    "NAME." },
 	{ "queue.payment", "url", CONF_STR, "pg:", 0, 0, NULL,
 	    "PAYMENT_QUEUE_URL", true, "Of payments, likewise." },
 	{ "queue.email", "url", CONF_STR, "pg:", 0, 0, NULL, "EMAIL_QUEUE_URL",
@@ -249,6 +254,17 @@ const struct conf_row settings_rows[] = {
 	{ "queue.housekeeping", "url", CONF_STR, "pg:", 0, 0, NULL,
 	    "HOUSEKEEPING_QUEUE_URL", true, "Of housekeeping." },
 
+	{ "aws", "region", CONF_STR, "", 0, 0, NULL, "AWS_REGION", false,
+	    "Where a queue's address does not say it." },
+	{ "aws", "endpoint", CONF_STR, "", 0, 0, NULL, "AWS_ENDPOINT_URL",
+	    false,
+	    "Instead of Amazon's own: https://HOST, or http://127.0.0.1:PORT "
+	    "of an emulator." },
+	{ "aws", "connect", CONF_MS, "3s", 100, 60000, NULL, NULL, false,
+	    "Deadline of reaching it." },
+	{ "aws", "timeout", CONF_MS, "10s", 100, 10 * MIN_MS, NULL, NULL,
+	    false, "Deadline of a call." },
+
 	{ "workers", "visibility", CONF_MS, "30s", 500, 60 * MIN_MS, NULL, NULL,
 	    false,
 	    "How long a task that a worker received is hidden from the others "
@@ -259,6 +275,13 @@ const struct conf_row settings_rows[] = {
 	    "A task that failed so often goes to the dead letters. With the "
 	    "defaults that takes the better part of an hour, so that a mail "
 	    "server may be away for that long." },
+	{ "workers", "resend", CONF_MS, "1h", 1000, 14 * 24 * 60 * MIN_MS, NULL,
+	    NULL, false,
+	    "A task that was sent to a queue elsewhere and has not ended by "
+	    "then is sent again." },
+	{ "workers", "long_poll", CONF_MS, "20s", 0, 20000, NULL, NULL, false,
+	    "How long a receive waits at a queue elsewhere. A stop waits for "
+	    "it, so keep drain above it." },
 	{ "workers", "backoff", CONF_MS, "1s", 10, 10 * MIN_MS, NULL, NULL,
 	    false,
 	    "A failed task waits up to this, doubled at every failure; a "
@@ -272,7 +295,8 @@ const struct conf_row settings_rows[] = {
 	{ "workers", "pid_file", CONF_STR, "", 0, 0, NULL, NULL, false,
 	    "Where souk-workers writes its process id; empty: nowhere." },
 	{ "workers", "status_file", CONF_STR, "", 0, 0, NULL, NULL, false,
-	    "Where souk-workers writes how its workers stand; empty: nowhere." },
+	    "Where souk-workers writes how its workers stand; empty: "
+	    "nowhere." },
 	{ "workers", "inventory", CONF_INT, "2", 0, 64, NULL, NULL, false,
 	    "Processes for stock." },
 	{ "workers", "payment", CONF_INT, "2", 0, 64, NULL, NULL, false,
@@ -283,6 +307,9 @@ const struct conf_row settings_rows[] = {
 	    "Processes for analytics." },
 	{ "workers", "housekeeping", CONF_INT, "1", 0, 8, NULL, NULL, false,
 	    "Processes for the outbox and what runs by the clock." },
+	{ "workers", "outbox", CONF_INT, "1", 0, 8, NULL, NULL, false,
+	    "Processes that send tasks to queues elsewhere; none is started "
+	    "where there is no such queue." },
 	{ "workers", "reconcile", CONF_INT, "1", 0, 8, NULL, NULL, false,
 	    "Processes that look after the sales' counters." },
 
@@ -340,16 +367,6 @@ url_is_provider(const char *s)
 	return strcmp(s, "sandbox:") == 0 || strcmp(s, "stripe:") == 0;
 }
 
-/* With the secret key in every request: in the clear within this host only. */
-static bool
-url_is_api(const char *s)
-{
-	return strncmp(s, "https://", 8) == 0 ||
-	       strncmp(s, "http://127.0.0.1:", 17) == 0 ||
-	       strncmp(s, "http://localhost:", 17) == 0 ||
-	       strncmp(s, "http://[::1]:", 13) == 0;
-}
-
 /* It goes into a header line. */
 static bool
 text_is_key(const char *s)
@@ -379,12 +396,10 @@ static const struct {
 	    "write it as postgresql://user@host/database" },
 	{ "postgres", "replica_url", url_is_postgres_or_none,
 	    "write it as postgresql://user@host/database" },
-	{ "payment", "provider", url_is_provider,
-	    "write sandbox: or stripe:" },
-	{ "payment", "stripe_api", url_is_api,
+	{ "payment", "provider", url_is_provider, "write sandbox: or stripe:" },
+	{ "payment", "stripe_api", text_is_secure_url,
 	    "write it as https://api.stripe.com" },
-	{ "payment", "stripe_key", text_is_key,
-	    "a key has no spaces in it" },
+	{ "payment", "stripe_key", text_is_key, "a key has no spaces in it" },
 };
 
 /* Values are not shown: an address may hold a password. The first one goes to

@@ -40,8 +40,10 @@ const char *const task_queues[] = { "inventory", "payment", "email", "image",
 enum { QUEUES = sizeof task_queues / sizeof task_queues[0] - 1, WAKE_MS = 50 };
 
 static const struct pg_stmt outbox_insert = { "outbox_insert",
-	"INSERT INTO outbox (task_id, queue, type, priority, data, visible_at)"
-	" SELECT t.id, t.queue, t.type, t.priority, t.data,"
+	"INSERT INTO outbox (task_id, queue, type, priority, aggregate, data,"
+	"  visible_at)"
+	" SELECT t.id, t.queue, t.type, t.priority, coalesce(t.data ->>"
+	"  'orderId', ''), t.data,"
 	"  CASE WHEN t.delay < 0 THEN 'infinity'"
 	"  ELSE clock_timestamp() + t.delay * interval '1 ms' END"
 	" FROM jsonb_to_recordset($1::jsonb) AS t(id text, queue text,"

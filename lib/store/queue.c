@@ -10,7 +10,8 @@
 #include "base/xmalloc.h"
 #include "store/queue_int.h"
 
-static const struct queue_driver *const drivers[] = { &queue_pg_driver };
+static const struct queue_driver *const drivers[] = { &queue_pg_driver,
+	&queue_sqs_driver };
 
 enum { WHY_MAX = 500 };
 
@@ -43,7 +44,8 @@ queue_open(const struct queue_opts *opts, struct queue **out, struct err *e)
 	/* The address may hold a password: it is not shown. */
 	if (driver == NULL)
 		return err_set(e, RC_INVALID, "bad_queue_url",
-		    "queue %s: no driver knows its address; write pg:",
+		    "queue %s: no driver knows its address; write pg: or "
+		    "https://sqs...",
 		    opts->name);
 	queue = xcalloc(1, sizeof *queue);
 	queue->driver = driver;

@@ -46,6 +46,8 @@ struct queue_remote {
 	const char *region;   /* sqs; "" the address's, else the credentials' */
 	const char *endpoint; /* sqs; "" the address's own host */
 	int connect_ms, timeout_ms; /* of a call */
+	int64_t resend_ms;   /* what was sent and has not ended by then goes
+	                        again */
 	int stop_fd; /* 0: none; readable: a long wait should end soon */
 };
 

@@ -4,6 +4,15 @@
 
 #include "store/queue.h"
 
+/* In SQL: a time of ours, to be closed by it. */
+#define QUEUE_RFC3339 " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
+
+/* history with $3 added: the first error and the nine last ones. */
+#define QUEUE_HISTORY                                                          \
+	"CASE WHEN jsonb_array_length(history) >= 10 THEN history - 1"         \
+	" ELSE history END || jsonb_build_object('at', to_char(now()"          \
+	QUEUE_RFC3339 ", 'error', $3::text)"
+
 /* As in queue.h; `why` is clean UTF-8, or NULL. */
 struct queue_driver {
 	const char *scheme; /* "pg:": how its addresses begin */
@@ -35,6 +44,6 @@ struct queue {
 	void *state; /* the driver's */
 };
 
-extern const struct queue_driver queue_pg_driver;
+extern const struct queue_driver queue_pg_driver, queue_sqs_driver;
 
 #endif

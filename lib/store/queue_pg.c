@@ -33,14 +33,6 @@
 #include "store/pg.h"
 #include "store/queue_int.h"
 
-#define RFC3339 " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
-
-/* history with $3 added: the first error and the nine last ones. */
-#define HISTORY                                                                \
-	"CASE WHEN jsonb_array_length(history) >= 10 THEN history - 1"         \
-	" ELSE history END || jsonb_build_object('at', to_char(now()" RFC3339  \
-	", 'error', $3::text)"
-
 static const struct pg_stmt receive = { "queue_receive",
 	"WITH due(ids) AS MATERIALIZED (SELECT ARRAY(SELECT id FROM outbox"
 	"  WHERE queue = $1 AND visible_at <= now()"
@@ -51,8 +43,9 @@ static const struct pg_stmt receive = { "queue_receive",
 	"  FROM due WHERE o.id = ANY(due.ids)"
 	"  RETURNING array_position(due.ids, o.id) AS place, o.task_id, o.type,"
 	"   o.priority, floor(extract(epoch FROM o.created_at) * 1000)::bigint"
-	"   AS created, o.data::text AS data, o.receives)"
-	" SELECT task_id, type, priority, created, data, receives FROM taken"
+	"   AS created, o.data::text AS data, o.receives, o.aggregate)"
+	" SELECT task_id, type, priority, created, data, receives, aggregate"
+	" FROM taken"
 	" ORDER BY place",
 	4 };
 
@@ -82,7 +75,7 @@ static const struct pg_stmt return_unstarted = { "queue_return_unstarted",
 static const struct pg_stmt return_failed = { "queue_return_failed",
 	"UPDATE outbox SET lease = NULL, lease_until = NULL,"
 	" visible_at = now() + $4::bigint * interval '1 ms',"
-	" last_error = $3, history = " HISTORY
+	" last_error = $3, history = " QUEUE_HISTORY
 	" WHERE task_id = $1 AND lease = $2",
 	4 };
 
@@ -90,11 +83,12 @@ static const struct pg_stmt return_failed = { "queue_return_failed",
  * left the old row; nothing of either is lost. */
 static const struct pg_stmt bury = { "queue_bury",
 	"WITH gone AS (DELETE FROM outbox WHERE task_id = $1 AND lease = $2"
-	"  RETURNING *, " HISTORY " AS full_history)"
-	" INSERT INTO dead_task AS d (task_id, queue, type, priority, data,"
-	"  created_at, receives, error, history)"
-	" SELECT task_id, queue, type, priority, data, created_at, receives,"
-	"  full_history -> 0 ->> 'error', full_history FROM gone"
+	"  RETURNING *, " QUEUE_HISTORY " AS full_history)"
+	" INSERT INTO dead_task AS d (task_id, queue, type, priority, "
+	"aggregate,"
+	"  data, created_at, receives, error, history)"
+	" SELECT task_id, queue, type, priority, aggregate, data, created_at,"
+	"  receives, full_history -> 0 ->> 'error', full_history FROM gone"
 	" ON CONFLICT (task_id) DO UPDATE SET died_at = now(),"
 	"  receives = d.receives + excluded.receives,"
 	"  history = d.history || excluded.history",
@@ -145,6 +139,7 @@ pgq_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
 			.created_ms = pg_int(&rows, i, 3),
 			.data = pg_cell(&rows, i, 4),
 			.receives = (int)pg_int(&rows, i, 5),
+			.aggregate = pg_str(&rows, i, 6),
 			.receipt = receipt,
 			/* From before it was asked for: rather too early. */
 			.lease_until_ms = start + queue->opts.visibility_ms,
@@ -156,8 +151,8 @@ pgq_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
 
 /* "{a,b}" of what needs no quotes: ids and receipts are hex digits. */
 static const char *
-list_of(int n, const struct task *const tasks[], bool receipts,
-    struct arena *arena)
+list_of(
+    int n, const struct task *const tasks[], bool receipts, struct arena *arena)
 {
 	char *s = arena_strdup(arena, "{");
 
@@ -179,8 +174,8 @@ args_leases(struct pg_args *args, int n, const struct task *const tasks[],
 static enum rc
 lease_lost(const struct task *task, struct err *e)
 {
-	return err_set(e, RC_NONE, "lease_lost", "task %s: the lease is lost",
-	    task->id);
+	return err_set(
+	    e, RC_NONE, "lease_lost", "task %s: the lease is lost", task->id);
 }
 
 static bool
@@ -246,8 +241,7 @@ pgq_done(struct queue *queue, int n, const struct task *const tasks[],
 	enum rc rc;
 
 	args_leases(&args, n, tasks, arena);
-	rc =
-	    pg_exec(queue->opts.pg, PG_PRIMARY, &done, &args, arena, &rows, e);
+	rc = pg_exec(queue->opts.pg, PG_PRIMARY, &done, &args, arena, &rows, e);
 	for (int i = 0; i < n && (rc == RC_OK || rc == RC_NONE); i++) {
 		bool held = is_among(&rows, tasks[i]);
 
@@ -327,10 +321,11 @@ const struct pg_stmt *const queue_statements[] = { &receive, &extend, &done,
 
 /* $2: of that type, or ""; at most $3; dead since $4 at the latest */
 #define BACK_TO_QUEUE                                                          \
-	" back AS (INSERT INTO outbox (task_id, queue, type, priority, data,"  \
-	"  created_at, visible_at, last_error, history)"                       \
-	"  SELECT task_id, queue, type, priority, data, created_at, now(),"    \
-	"   error, history FROM dead ON CONFLICT (task_id) DO NOTHING)"        \
+	" back AS (INSERT INTO outbox (task_id, queue, type, priority, "       \
+	"  aggregate, data, created_at, visible_at, last_error, history)"      \
+	"  SELECT task_id, queue, type, priority, aggregate, data,"            \
+	"   created_at, now(), error, history FROM dead ON CONFLICT "          \
+	"(task_id) DO NOTHING)"                                                \
 	" SELECT queue FROM dead"
 
 static const struct pg_stmt redrive = { "queue_redrive",
@@ -353,18 +348,20 @@ static const struct pg_stmt whereabouts = { "queue_whereabouts",
 	"SELECT lease IS NOT NULL FROM outbox WHERE task_id = $1", 1 };
 
 static const struct pg_stmt peek_live = { "queue_peek",
-	"SELECT task_id, type, CASE WHEN lease IS NOT NULL AND visible_at >"
+	"SELECT task_id, type, CASE WHEN shipped_at IS NOT NULL THEN 'sent'"
+	"  WHEN lease IS NOT NULL AND visible_at >"
 	"  now() THEN 'in_flight' WHEN visible_at <= now() THEN 'due'"
 	"  WHEN visible_at = 'infinity' THEN 'hidden' ELSE 'delayed' END,"
-	" receives, to_char(created_at" RFC3339 ","
+	" receives, to_char(created_at" QUEUE_RFC3339 ","
 	" CASE WHEN visible_at = 'infinity' THEN 'hidden'"
-	"  ELSE to_char(visible_at" RFC3339 " END,"
+	"  ELSE to_char(visible_at" QUEUE_RFC3339 " END,"
 	" last_error, history::text, data::text FROM outbox WHERE queue = $1"
 	" ORDER BY visible_at, id LIMIT $2",
 	2 };
 static const struct pg_stmt peek_dead = { "queue_peek_dead",
-	"SELECT task_id, type, 'dead', receives, to_char(created_at" RFC3339
-	", to_char(died_at" RFC3339 ", error, history::text, data::text"
+	"SELECT task_id, type, 'dead', receives, "
+	"to_char(created_at" QUEUE_RFC3339 ", to_char(died_at" QUEUE_RFC3339
+	", error, history::text, data::text"
 	" FROM dead_task WHERE queue = $1 ORDER BY died_at DESC LIMIT $2",
 	2 };
 

@@ -17,7 +17,8 @@ struct pg_stmt;
 
 struct queue_peek {
 	const char *id, *type;
-	const char *state; /* "due", "in_flight", "delayed", "hidden", "dead" */
+	const char *state; /* "due", "in_flight", "delayed", "hidden", "sent" (to a
+			      queue elsewhere), "dead" */
 	int64_t receives;
 	const char *created; /* RFC 3339 */
 	const char *at;    /* due since or from, leased until, died; "hidden" */

@@ -14,9 +14,11 @@
 # By environment: CHAOS_BUYERS, CHAOS_UNITS, CHAOS_SECONDS (how long people
 # come and faults go on). CHAOS_SQL: statements for the database before the sale
 # opens (the test of the checker takes keys away). CHAOS_KIND:
-# crush, closing or few. CHAOS_OPEN=1: not closed. IT_KEEP=1 keeps all files. Without a seed: $CHAOS_SEED or 1.
+# crush, closing or few. CHAOS_QUEUE=sqs: tasks go by SQS, which is killed, too.
+# CHAOS_OPEN=1: not closed. IT_KEEP=1 keeps all files. Without a seed: $CHAOS_SEED or 1.
 . "${srcdir:-$(dirname "${BASH_SOURCE[0]}")/../..}/tests/it/lib.sh"
 it_need curl jq node initdb redis-server nginx
+[ -z "${CHAOS_QUEUE:-}" ] || . "$srcdir/tests/it/${CHAOS_QUEUE}_lib.sh"
 here=$srcdir/tests/chaos
 buyers=${CHAOS_BUYERS:-300} units=${CHAOS_UNITS:-80} seconds=${CHAOS_SECONDS:-10}
 limit=2
@@ -74,7 +76,32 @@ settings=("order.expires=${CHAOS_EXPIRES:-6s}" payment.timeout=500ms
 it_ini "${settings[@]}"
 it_mkdir "$IT/mail"
 it_sample
+# What the emulator forgets (a visibility of 0 that it cannot write down) is sent
+# again soon.
+queue_sqs() {
+	local q url
+	sqs_packages
+	sqs_start
+	settings+=("aws.endpoint=$SQS_URL" aws.timeout=3s aws.connect=1s
+		workers.long_poll=1s workers.resend=5s)
+	it_ini "${settings[@]}"
+	for q in inventory payment email analytics; do
+		url=$(it_souk_env soukctl --quiet queue create $q) ||
+			it_bail "queue create"
+		settings+=("queue.$q.url=$SQS_URL/${url#http*://*/}")
+	done
+	it_ini "${settings[@]}"
+	faults+=(sqs sqs)
+}
+fault_sqs() {
+	killed sqs
+	sqs_start
+}
 [ -z "${CHAOS_SQL:-}" ] || it_psql -U postgres -c "$CHAOS_SQL" || it_bail CHAOS_SQL
+faults=(fcgi_child fcgi_child worker worker fcgi_master fcgi_stopped supervisor
+	redis_aof redis_truncated redis_empty failover there_and_back
+	there_and_back backend postgres)
+[ -z "${CHAOS_QUEUE:-}" ] || "queue_$CHAOS_QUEUE"
 it_start_nginx
 it_start_fcgi "${settings[@]}"
 program() { # NAME PROGRAM
@@ -205,9 +232,6 @@ fault_postgres() {
 	kill -QUIT "${IT_PID[pg]}" # immediate: as if it had crashed
 	pg_again
 }
-faults=(fcgi_child fcgi_child worker worker fcgi_master fcgi_stopped supervisor
-	redis_aof redis_truncated redis_empty failover there_and_back
-	there_and_back backend postgres)
 
 # ---- one seed
 settled() {

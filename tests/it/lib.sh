@@ -406,7 +406,7 @@ it_ini() {
 	done
 	for k in $(printf '%s\n' "${!v[@]}" | sort); do
 		[ -z "${v[$k]}" ] ||
-			printf '[%s]\n%s = %s\n' "${k%%.*}" "${k#*.}" "${v[$k]}"
+			printf '[%s]\n%s = %s\n' "${k%.*}" "${k##*.}" "${v[$k]}"
 	done >"$IT/souk.ini"
 	SOUK_CONF=$IT/souk.ini
 	export SOUK_CONF

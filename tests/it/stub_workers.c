@@ -15,6 +15,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "shop/queues.h"
 #include "shop/shop.h"
 #include "store/outbox.h"
 #include "store/pg.h"
@@ -117,5 +118,11 @@ const struct worker_def worker_defs[] = {
 	{ .name = "inventory", .tasks = stub_tasks },
 	{ .name = "analytics", .batch = stub_batch },
 	{ .name = "housekeeping", .clocks = stub_clocks },
+	{ .name = "outbox",
+	    .open = outbox_open,
+	    .close = outbox_close,
+	    .clocks = outbox_clocks,
+	    .woken = true,
+	    .wanted = queues_any_remote },
 	{ 0 },
 };

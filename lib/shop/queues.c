@@ -1,0 +1,64 @@
+#include "shop/queues.h"
+
+#include <stdio.h>
+
+#include "base/conf.h"
+#include "store/aws_cred.h"
+#include "store/outbox.h"
+#include "store/queue.h"
+
+static const char *
+url_of(const struct conf *conf, const char *name)
+{
+	char section[32];
+
+	(void)snprintf(section, sizeof section, "queue.%s", name);
+	return conf_str(conf, section, "url");
+}
+
+enum rc
+queues_open(const struct queues_opts *opts, const char *name,
+    struct queue **out, struct err *e)
+{
+	const struct conf *conf = opts->conf;
+
+	return queue_open(
+	    &(struct queue_opts){
+		.url = url_of(conf, name),
+		.name = name,
+		.visibility_ms = (int)conf_int(conf, "workers", "visibility"),
+		.max_receives = (int)conf_int(conf, "workers", "max_receives"),
+		.pg = opts->pg,
+		.remote = { .cred = opts->cred,
+		    .region = conf_str(conf, "aws", "region"),
+		    .endpoint = conf_str(conf, "aws", "endpoint"),
+		    .connect_ms = (int)conf_int(conf, "aws", "connect"),
+		    .timeout_ms = (int)conf_int(conf, "aws", "timeout"),
+		    .resend_ms = conf_int(conf, "workers", "resend"),
+		    .stop_fd = opts->stop_fd },
+	    },
+	    out, e);
+}
+
+bool
+queues_is_remote(const struct conf *conf, const char *name)
+{
+	return queue_is_remote(url_of(conf, name));
+}
+
+bool
+queues_any_remote(const struct conf *conf)
+{
+	for (int i = 0; task_queues[i] != NULL; i++) {
+		if (queues_is_remote(conf, task_queues[i]))
+			return true;
+	}
+	return false;
+}
+
+struct aws_cred *
+queues_cred_new(const struct conf *conf)
+{
+	return aws_cred_new(&(struct aws_cred_opts){
+	    .timeout_ms = (int)conf_int(conf, "aws", "timeout"), .sts = "" });
+}

@@ -1,0 +1,208 @@
+#!/usr/bin/env bash
+# Tasks carried by SQS (npm `fauxqs`): the outbox sends them, workers work them
+# off, others' clients read and write them, the service is killed and comes back.
+# The workers are stub_workers.c's.
+. "${srcdir:-.}/tests/it/lib.sh" || exit 99
+it_need initdb psql redis-server node npm jq
+[ -x "$top_builddir/tests/it/stub-workers" ] || it_bail "no stub-workers"
+. "${srcdir:-.}/tests/it/sqs_lib.sh"
+W=$IT/stub-workers
+install -m 755 "$top_builddir/tests/it/stub-workers" "$W" || it_bail "install"
+ctl=$top_builddir/ctl/soukctl
+
+sqs_packages
+sqs_start
+it_start_pg
+it_start_redis
+it_mkdir "$IT/run"
+# conf [KEY=VALUE]...: of [workers]
+conf() {
+	declare -A v=([visibility]=5s [max_lease]=20s [max_receives]=3
+		[backoff]=50ms [drain]=25s [long_poll]=2s [resend]=1h
+		[status_file]=$IT/run/status [inventory]=2 [analytics]=1
+		[housekeeping]=0 [outbox]=1)
+	local pair k
+	for pair; do v[${pair%%=*}]=${pair#*=}; done
+	{
+		printf '[postgres]\nurl = %s\n' "$DATABASE_URL"
+		printf 'migrations = %s\n' "$srcdir/sql"
+		printf '[redis]\nurl = %s\n' "$REDIS_URL"
+		printf '[aws]\nendpoint = %s\ntimeout = 3s\n' "$SQS_URL"
+		[ -z "${Q:-}" ] || printf '[queue.inventory]\nurl = %s\n' "$Q"
+		printf '[workers]\n'
+		for k in "${!v[@]}"; do printf '%s = %s\n' "$k" "${v[$k]}"; done
+	} >"$IT/souk.ini"
+}
+run() { env -u DATABASE_URL -u REDIS_URL SOUK_CONF="$IT/souk.ini" "$@"; }
+logged() { grep -Eq -- "$1" "$IT/workers.log"; }
+start() {
+	conf "$@"
+	: >"$IT/workers.log"
+	it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
+		-u REDIS_URL SOUK_CONF="$IT/souk.ini" "$W"
+	it_wait_for 15 logged 'event=ready' || it_bail "souk-workers did not start"
+}
+sql() { it_psql -c "$1"; }
+# tasks PREFIX N [DATA] [QUEUE TYPE]
+tasks() {
+	sql "INSERT INTO outbox (task_id, queue, type, data, aggregate)
+		SELECT md5('$1' || i), '${4:-inventory}', '${5:-decrease_stock}',
+		'${3:-{\}}', '$1' || i % 7 FROM generate_series(1, $2) i"
+	it_redis PUBLISH queue:wake "${4:-inventory}" >/dev/null
+}
+effects() { sql "SELECT count(*) || ' ' || count(DISTINCT task_id) FROM t_effect"; }
+has_effects() { [ "$(effects)" = "$1 $1" ]; }
+left() { sql "SELECT count(*) FROM outbox"; }
+is() { [ "$("${@:2}")" = "$1" ]; }
+# Where a wait was in vain: what is where.
+state() {
+	it_note "effects $(effects); queue $(stat depth) $(stat inFlight); outbox:
+$(sql "SELECT task_id, receives, lease, shipped_at, visible_at, last_error FROM outbox LIMIT 10")
+dead: $(sql "SELECT task_id, error FROM dead_task LIMIT 10")
+$(grep -v event=started "$IT/workers.log" | tail -n 20)"
+}
+settled() { # NAME SECONDS COMMAND...
+	local name=$1 before=$IT_FAILED
+	shift
+	it_ok "$name" it_wait_for "$@"
+	[ "$IT_FAILED" = "$before" ] || state
+}
+# finished_task stays: a copy that comes late must find its effect done.
+clean() { sql 'TRUNCATE outbox, dead_task, t_effect'; }
+client() { (cd "$IT/sqs" && "$SQS_NODE" clients.mjs "$SQS_URL" "$@"); }
+stat() { run "$ctl" queue stats --json --quiet |
+	jq -r ".queues[] | select(.queue == \"inventory\") | .$1"; }
+
+conf
+run "$ctl" migrate --quiet >/dev/null || it_bail "migrate"
+sql "CREATE TABLE t_effect (task_id text, pid int, name text, at timestamptz
+	DEFAULT clock_timestamp())"
+
+# ---- making queues
+Q=$(run "$ctl" --quiet queue create inventory)
+it_match "queue create prints its address" "$Q" '^http://.*/souk-inventory$'
+# The emulator names a host of its own.
+Q=$SQS_URL/${Q#http*://*/}
+it_eq "made twice it is the same" \
+	"$(run "$ctl" --quiet queue create inventory | sed 's|.*/||')" souk-inventory
+F=$(run "$ctl" --quiet queue create inventory --name ordered --fifo)
+it_match "a FIFO queue" "$F" '/ordered\.fifo$'
+F=$SQS_URL/${F#http*://*/}
+
+# ---- working
+start
+tasks a 200
+settled "200 tasks have their effect once" 30 has_effects 200
+it_ok "and are gone from the outbox" it_wait_for 10 is 0 left
+it_ok "and from the queue" it_wait_for 10 is "0 0" \
+	eval 'echo "$(stat depth) $(stat inFlight)"'
+clean
+client send "$Q" 15
+settled "what the AWS SDK sends is worked off" 20 has_effects 15
+clean
+tasks r 1 '{"do":"rc","rc":1}'
+tasks s 1 '{"do":"rc","rc":3}'
+tasks t 1 '{"do":"rc","rc":4}'
+tasks u 1 '{}' inventory nonsense
+it_ok "each outcome is settled" it_wait_for 60 is 0 left
+it_eq "what failed is dead, counted as with pg:" "$(sql "SELECT string_agg(
+	coalesce(data ->> 'rc', type) || ':' || receives || ':' ||
+	jsonb_array_length(history), ' ' ORDER BY data ->> 'rc') FROM dead_task")" \
+	"3:1:1 4:3:3 nonsense:1:1"
+it_eq "redrive sends them again" \
+	"$(run "$ctl" --quiet queue redrive inventory --type nonsense)" 1
+dead_again() {
+	[ "$(sql "SELECT jsonb_array_length(history) FROM dead_task
+		WHERE type = 'nonsense'")" = 2 ]
+}
+it_ok "where it dies again, with its history" it_wait_for 20 dead_again
+clean
+tasks d 1 '{"do":"die"}'
+it_ok "a task that kills its worker ends among the dead" \
+	it_wait_for 60 is 1 sql 'SELECT count(*) FROM dead_task'
+tasks e 20
+settled "and the others are worked off" 30 has_effects 20
+clean
+
+# ---- the service goes away
+it_stop sqs KILL
+tasks k 50
+tasks l 30 '{"do":"ok"}' analytics track_event
+settled "a queue that is away delays no other" 15 has_effects 30
+it_eq "and loses nothing" "$(left)" 50
+it_exit "stats say that it does not answer" 111 run "$ctl" queue stats
+sqs_start
+settled "when it is back all of it is done" 60 has_effects 80
+it_ok "and gone" it_wait_for 10 is 0 left
+clean
+tasks m 300 '{"do":"sleep","ms":5}'
+sleep 0.5
+it_stop sqs KILL
+sleep 1
+sqs_start
+settled "killed amid work: each effect once" 90 has_effects 300
+it_ok "and nothing is left" it_wait_for 30 is 0 left
+clean
+
+it_stop workers
+
+# ---- stopping
+it_stop sqs KILL
+sqs_start memory
+run "$ctl" --quiet queue create inventory >/dev/null || it_bail "queue create"
+start
+tasks p 40 '{"do":"sleep","ms":300}'
+it_ok "some are done" it_wait_for 20 eval '[ "$(sql "SELECT count(*) FROM t_effect")" -gt 2 ]'
+it_stop workers
+some=$(sql "SELECT count(*) FROM t_effect")
+it_note "stopped after $some of 40"
+it_ok "what was not started is given back, visible at once" \
+	it_wait_for 5 is 0 stat inFlight
+it_eq "and not counted against it" \
+	"$(sql "SELECT max(receives) FROM outbox")" 0
+start
+settled "and done by the next" 60 has_effects 40
+it_stop workers
+it_stop sqs
+sqs_start
+client purge "$Q" # what was killed amid work left copies there
+clean
+
+# ---- what others read of ours
+start inventory=0
+tasks v 12 '{"n":1}'
+client read "$Q" 12 >"$IT/read" || it_note "$(cat "$IT/read")"
+it_eq "the AWS SDK reads envelope and attributes" "$(jq -c '[(.id | test("^[0-9a-f]{32}$")),
+	.type, .priority, (.createdAt | test("^20..-..-..T..:..:..\\.\\d{3}Z$")), .data, .attributes]' \
+	"$IT/read" | sort -u)" \
+	'[true,"decrease_stock","normal",true,{"n":1},{"TaskType":"decrease_stock","Priority":"normal"}]'
+it_eq "each task once" "$(jq -r .id "$IT/read" | sort -u | wc -l)" 12
+clean
+tasks w 12
+it_eq "sqs-consumer works them off" "$(client consume "$Q" 12)" 12
+clean
+it_stop workers
+
+# ---- order
+Q=$F
+start inventory=0
+sql "INSERT INTO outbox (task_id, queue, type, data, aggregate) SELECT md5('f' || i),
+	'inventory', 'decrease_stock', jsonb_build_object('i', i), 'g' || i % 3
+	FROM generate_series(1, 60) i"
+client read "$Q" 60 >"$IT/read" || it_note "$(cat "$IT/read")"
+it_eq "a FIFO queue has each aggregate in its order" "$(jq -c '[.data.i % 3, .data.i]' \
+	"$IT/read" | jq -sc 'group_by(.[0]) | map(map(.[1])) | all(. == sort)')" true
+it_stop workers
+clean
+Q=$SQS_URL/000000000000/souk-inventory
+
+# ---- a queue that forgets
+start inventory=0 resend=2s
+tasks z 5
+it_ok "sent" it_wait_for 10 is 0 stat unsent
+client purge "$Q"
+it_stop workers
+start resend=2s
+settled "what the queue has lost is sent again" 30 has_effects 5
+it_ok "no secret is in the log" eval '! grep -q not-a-secret "$IT"/*.log'
+it_summary
