@@ -25,6 +25,7 @@ rooms lib/shop base store shop
 rooms fcgi-app base store shop fcgi-app
 rooms workers base store shop workers
 rooms ctl base store shop ctl
+rooms imager base imager
 
 # foreign HEADER FOLDER...: a library that only these folders may name
 foreign() {
@@ -37,7 +38,7 @@ foreign() {
 		done
 		[ -n "$ok" ] || wrong "$f: only $* may name $header"
 	done < <(grep -rlE "#[[:space:]]*include <$header" lib fcgi-app workers ctl \
-		--include='*.[ch]')
+		imager --include='*.[ch]')
 }
 foreign libpq-fe.h lib/store
 foreign hiredis/ lib/store
@@ -46,6 +47,8 @@ foreign amqp lib/store
 foreign fcgi fcgi-app
 foreign event2/ relay lib/store
 foreign libxml/ lib/shop
+foreign vips/ imager
+foreign seccomp.h imager
 
 # A .c includes its own header first, which proves that it stands alone.
 for c in lib/*/*.c; do
@@ -61,11 +64,12 @@ done
 while IFS= read -r line; do
 	wrong "$line"
 done < <(grep -rnE '[^a-z_](strcpy|strcat|sprintf|strtok|gets|alloca)\(' \
-	lib fcgi-app workers ctl --include='*.[ch]')
+	lib fcgi-app workers ctl imager --include='*.[ch]')
 while IFS= read -r line; do
 	wrong "$line: use xmalloc"
 done < <(grep -rnE '[^a-z_](malloc|calloc|realloc|strdup|strndup)\(' lib \
-	fcgi-app workers ctl --include='*.c' | grep -v '^lib/base/xmalloc\.c')
+	fcgi-app workers ctl imager --include='*.c' |
+	grep -v '^lib/base/xmalloc\.c')
 
 [ $bad = 0 ] || exit 1
 echo "every include points downward"
