@@ -80,22 +80,22 @@ it_sample
 # again soon.
 queue_sqs() {
 	local q url
-	sqs_packages
-	sqs_start
-	settings+=("aws.endpoint=$SQS_URL" aws.timeout=3s aws.connect=1s
+	it_aws_packages
+	it_start_fauxqs
+	settings+=("aws.endpoint=$AWS_ENDPOINT" aws.timeout=3s aws.connect=1s
 		workers.long_poll=1s workers.resend=5s)
 	it_ini "${settings[@]}"
 	for q in inventory payment email analytics; do
 		url=$(it_souk_env soukctl --quiet queue create $q) ||
 			it_bail "queue create"
-		settings+=("queue.$q.url=$SQS_URL/${url#http*://*/}")
+		settings+=("queue.$q.url=$AWS_ENDPOINT/${url#http*://*/}")
 	done
 	it_ini "${settings[@]}"
 	faults+=(sqs sqs)
 }
 fault_sqs() {
-	killed sqs
-	sqs_start
+	killed fauxqs
+	it_start_fauxqs
 }
 [ -z "${CHAOS_SQL:-}" ] || it_psql -U postgres -c "$CHAOS_SQL" || it_bail CHAOS_SQL
 faults=(fcgi_child fcgi_child worker worker fcgi_master fcgi_stopped supervisor

@@ -34,9 +34,12 @@ it_aws_packages() {
 		ln -s "$AWS_MODULES" "$IT/aws/node_modules" || it_bail "$IT/aws"
 }
 
-# it_start_fauxqs: SQS and S3 at $AWS_ENDPOINT, with what it held before. It
-# keeps all in $IT/fauxqs, also when it is killed.
+# it_start_fauxqs [memory]: SQS and S3 at $AWS_ENDPOINT, with what it held before.
+# It keeps all in $IT/fauxqs, also when it is killed; in memory it forgets, but
+# can set a message's visibility to 0, which fails in the other way.
 it_start_fauxqs() {
+	local durable=true
+	[ "${1:-}" != memory ] || durable=false
 	[ -n "${FAUXQS_PORT:-}" ] || it_port FAUXQS_PORT
 	AWS_ENDPOINT=http://127.0.0.1:$FAUXQS_PORT
 	export FAUXQS_PORT AWS_ENDPOINT
@@ -44,7 +47,7 @@ it_start_fauxqs() {
 		it_skip_all "no Node.js of version 22.5 or later"
 	mkdir -p "$IT/fauxqs"
 	it_spawn fauxqs TERM env FAUXQS_DATA_DIR="$IT/fauxqs" \
-		FAUXQS_PERSISTENCE=true FAUXQS_LOGGER=false \
+		FAUXQS_PERSISTENCE=$durable FAUXQS_LOGGER=false \
 		"$AWS_NODE" "$AWS_MODULES/fauxqs/dist/server.js"
 	it_wait_for 30 curl -fsS --max-time 2 "$AWS_ENDPOINT/health" ||
 		it_bail "fauxqs did not start"

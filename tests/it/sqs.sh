@@ -10,8 +10,8 @@ W=$IT/stub-workers
 install -m 755 "$top_builddir/tests/it/stub-workers" "$W" || it_bail "install"
 ctl=$top_builddir/ctl/soukctl
 
-sqs_packages
-sqs_start
+it_aws_packages
+it_start_fauxqs
 it_start_pg
 it_start_redis
 it_mkdir "$IT/run"
@@ -27,7 +27,7 @@ conf() {
 		printf '[postgres]\nurl = %s\n' "$DATABASE_URL"
 		printf 'migrations = %s\n' "$srcdir/sql"
 		printf '[redis]\nurl = %s\n' "$REDIS_URL"
-		printf '[aws]\nendpoint = %s\ntimeout = 3s\n' "$SQS_URL"
+		printf '[aws]\nendpoint = %s\ntimeout = 3s\n' "$AWS_ENDPOINT"
 		[ -z "${Q:-}" ] || printf '[queue.inventory]\nurl = %s\n' "$Q"
 		printf '[workers]\n'
 		for k in "${!v[@]}"; do printf '%s = %s\n' "$k" "${v[$k]}"; done
@@ -69,7 +69,7 @@ settled() { # NAME SECONDS COMMAND...
 }
 # finished_task stays: a copy that comes late must find its effect done.
 clean() { sql 'TRUNCATE outbox, dead_task, t_effect'; }
-client() { (cd "$IT/sqs" && "$SQS_NODE" clients.mjs "$SQS_URL" "$@"); }
+client() { (cd "$IT/aws" && "$AWS_NODE" sqs.mjs "$AWS_ENDPOINT" "$@"); }
 stat() { run "$ctl" queue stats --json --quiet |
 	jq -r ".queues[] | select(.queue == \"inventory\") | .$1"; }
 
@@ -82,12 +82,12 @@ sql "CREATE TABLE t_effect (task_id text, pid int, name text, at timestamptz
 Q=$(run "$ctl" --quiet queue create inventory)
 it_match "queue create prints its address" "$Q" '^http://.*/souk-inventory$'
 # The emulator names a host of its own.
-Q=$SQS_URL/${Q#http*://*/}
+Q=$AWS_ENDPOINT/${Q#http*://*/}
 it_eq "made twice it is the same" \
 	"$(run "$ctl" --quiet queue create inventory | sed 's|.*/||')" souk-inventory
 F=$(run "$ctl" --quiet queue create inventory --name ordered --fifo)
 it_match "a FIFO queue" "$F" '/ordered\.fifo$'
-F=$SQS_URL/${F#http*://*/}
+F=$AWS_ENDPOINT/${F#http*://*/}
 
 # ---- working
 start
@@ -125,21 +125,21 @@ settled "and the others are worked off" 30 has_effects 20
 clean
 
 # ---- the service goes away
-it_stop sqs KILL
+it_stop fauxqs KILL
 tasks k 50
 tasks l 30 '{"do":"ok"}' analytics track_event
 settled "a queue that is away delays no other" 15 has_effects 30
 it_eq "and loses nothing" "$(left)" 50
 it_exit "stats say that it does not answer" 111 run "$ctl" queue stats
-sqs_start
+it_start_fauxqs
 settled "when it is back all of it is done" 60 has_effects 80
 it_ok "and gone" it_wait_for 10 is 0 left
 clean
 tasks m 300 '{"do":"sleep","ms":5}'
 sleep 0.5
-it_stop sqs KILL
+it_stop fauxqs KILL
 sleep 1
-sqs_start
+it_start_fauxqs
 settled "killed amid work: each effect once" 90 has_effects 300
 it_ok "and nothing is left" it_wait_for 30 is 0 left
 clean
@@ -147,8 +147,8 @@ clean
 it_stop workers
 
 # ---- stopping
-it_stop sqs KILL
-sqs_start memory
+it_stop fauxqs KILL
+it_start_fauxqs memory
 run "$ctl" --quiet queue create inventory >/dev/null || it_bail "queue create"
 start
 tasks p 40 '{"do":"sleep","ms":300}'
@@ -163,8 +163,8 @@ it_eq "and not counted against it" \
 start
 settled "and done by the next" 60 has_effects 40
 it_stop workers
-it_stop sqs
-sqs_start
+it_stop fauxqs
+it_start_fauxqs
 client purge "$Q" # what was killed amid work left copies there
 clean
 
@@ -194,7 +194,7 @@ it_eq "a FIFO queue has each aggregate in its order" "$(jq -c '[.data.i % 3, .da
 	"$IT/read" | jq -sc 'group_by(.[0]) | map(map(.[1])) | all(. == sort)')" true
 it_stop workers
 clean
-Q=$SQS_URL/000000000000/souk-inventory
+Q=$AWS_ENDPOINT/000000000000/souk-inventory
 
 # ---- a queue that forgets
 start inventory=0 resend=2s

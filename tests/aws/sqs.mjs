@@ -1,9 +1,9 @@
 // What others do with our queues: the AWS SDK and the npm package sqs-consumer.
 //
-//	node clients.mjs ENDPOINT send URL N     N tasks, as other software would
-//	node clients.mjs ENDPOINT read URL N     N messages, one JSON line each
-//	node clients.mjs ENDPOINT consume URL N  sqs-consumer works off N of them
-//	node clients.mjs ENDPOINT purge URL
+//	node sqs.mjs ENDPOINT send URL N     N tasks, as other software would
+//	node sqs.mjs ENDPOINT read URL N     N messages, one JSON line each
+//	node sqs.mjs ENDPOINT consume URL N  sqs-consumer works off N of them
+//	node sqs.mjs ENDPOINT purge URL
 import { SQSClient, ReceiveMessageCommand, SendMessageCommand, DeleteMessageCommand,
 	PurgeQueueCommand } from "@aws-sdk/client-sqs";
 import { Consumer } from "sqs-consumer";
