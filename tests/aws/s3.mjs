@@ -259,6 +259,8 @@ for (const [f, rc, code] of [
   }
   same(`${f.status} ${f.code}`, got, [rc, code, 1, rc, code, 1, rc, code, 1]);
 }
+fault = () => ({ status: 404, code: 'NoSuchKey' });
+same('a server that does not know what is to be deleted', (await ours(['delete', 'k'])).rc, 'ok');
 fault = () => null;
 r = await ours(['put', 'k', file('source'), 'a/b', ''], { OBJECT_URL: 's3://no-such-bucket' });
 same('a bucket that there is not', [r.rc, r.code], ['fail', 'bad_bucket']);
