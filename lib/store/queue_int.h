@@ -7,11 +7,22 @@
 /* In SQL: a time of ours, to be closed by it. */
 #define QUEUE_RFC3339 " AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')"
 
+/*
+ * What a crash of the server may undo, since it then happens once more: a
+ * lease, a count, a deletion whose effect stands. Such a statement names
+ * QUEUE_LAZY among its WITH queries and `lazy` among its tables; its commit
+ * does not wait for the disk (a fifth of the time). Not inside a transaction of
+ * others.
+ */
+#define QUEUE_LAZY                                                             \
+	"lazy AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off'," \
+	" true))"
+
 /* history with $3 added: the first error and the nine last ones. */
 #define QUEUE_HISTORY                                                          \
 	"CASE WHEN jsonb_array_length(history) >= 10 THEN history - 1"         \
-	" ELSE history END || jsonb_build_object('at', to_char(now()"          \
-	QUEUE_RFC3339 ", 'error', $3::text)"
+	" ELSE history END || jsonb_build_object('at', "                       \
+	"to_char(now()" QUEUE_RFC3339 ", 'error', $3::text)"
 
 /* As in queue.h; `why` is clean UTF-8, or NULL. */
 struct queue_driver {

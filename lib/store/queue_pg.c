@@ -34,13 +34,14 @@
 #include "store/queue_int.h"
 
 static const struct pg_stmt receive = { "queue_receive",
-	"WITH due(ids) AS MATERIALIZED (SELECT ARRAY(SELECT id FROM outbox"
+	"WITH " QUEUE_LAZY ", due(ids) AS MATERIALIZED (SELECT ARRAY("
+	"  SELECT id FROM outbox"
 	"  WHERE queue = $1 AND visible_at <= now()"
 	"  ORDER BY visible_at, id LIMIT $2 FOR UPDATE SKIP LOCKED)),"
 	" taken AS (UPDATE outbox o SET lease = $3, receives = receives + 1,"
 	"   visible_at = now() + $4::bigint * interval '1 ms',"
 	"   lease_until = now() + $4::bigint * interval '1 ms'"
-	"  FROM due WHERE o.id = ANY(due.ids)"
+	"  FROM due, lazy WHERE o.id = ANY(due.ids)"
 	"  RETURNING array_position(due.ids, o.id) AS place, o.task_id, o.type,"
 	"   o.priority, floor(extract(epoch FROM o.created_at) * 1000)::bigint"
 	"   AS created, o.data::text AS data, o.receives, o.aggregate)"
@@ -51,17 +52,18 @@ static const struct pg_stmt receive = { "queue_receive",
 
 /* $1: {task,...}; $2: {receipt,...} */
 static const struct pg_stmt extend = { "queue_extend",
-	"UPDATE outbox o"
+	"WITH " QUEUE_LAZY " UPDATE outbox o"
 	" SET visible_at = now() + $3::bigint * interval '1 ms',"
 	"  lease_until = now() + $3::bigint * interval '1 ms'"
-	" FROM unnest($1::text[], $2::text[]) AS t(id, lease)"
+	" FROM lazy, unnest($1::text[], $2::text[]) AS t(id, lease)"
 	" WHERE o.task_id = t.id AND o.lease = t.lease"
 	" RETURNING o.task_id, o.lease",
 	3 };
 
 static const struct pg_stmt done = { "queue_done",
-	"DELETE FROM outbox o USING unnest($1::text[], $2::text[])"
-	" AS t(id, lease) WHERE o.task_id = t.id AND o.lease = t.lease"
+	"WITH " QUEUE_LAZY " DELETE FROM outbox o USING lazy,"
+	" unnest($1::text[], $2::text[]) AS t(id, lease) WHERE o.task_id = "
+	"t.id AND o.lease = t.lease"
 	" RETURNING o.task_id, o.lease",
 	2 };
 

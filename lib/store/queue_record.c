@@ -13,15 +13,18 @@
 
 /* How often it was received, with this time; for which there is a row. */
 static const struct pg_stmt received = { "record_received",
-	"UPDATE outbox SET receives = receives + 1"
-	" WHERE task_id = ANY($1::text[]) RETURNING task_id, receives",
+	"WITH " QUEUE_LAZY " UPDATE outbox SET receives = receives + 1"
+	" FROM lazy WHERE task_id = ANY($1::text[])"
+	" RETURNING task_id, receives",
 	1 };
 static const struct pg_stmt unstarted = { "record_unstarted",
 	"UPDATE outbox SET receives = greatest(receives - 1, 0)"
 	" WHERE task_id = $1",
 	1 };
 static const struct pg_stmt finished = { "record_done",
-	"DELETE FROM outbox WHERE task_id = ANY($1::text[])", 1 };
+	"WITH " QUEUE_LAZY " DELETE FROM outbox USING lazy"
+	" WHERE task_id = ANY($1::text[])",
+	1 };
 
 /* It is known to be alive: not to be sent again for a while. */
 static const struct pg_stmt failed = { "record_failed",
@@ -36,7 +39,8 @@ static const struct pg_stmt bury = { "record_bury",
 	"WITH gone AS (DELETE FROM outbox WHERE task_id = $1"
 	"  RETURNING *, " QUEUE_HISTORY " AS full_history),"
 	" came AS (SELECT task_id, queue, type, priority, aggregate, data,"
-	"   created_at, receives, full_history FROM gone"
+	"   created_at, greatest(receives, $9::int) AS receives,"
+	"   full_history FROM gone"
 	"  UNION ALL SELECT $1, $2, $4, $5, $6, $7::jsonb,"
 	"   to_timestamp($8::bigint / 1000.0), $9::int,"
 	"   jsonb_build_array(jsonb_build_object('at', "

@@ -16,7 +16,8 @@
 #include "store/queue_record.h"
 
 static const struct pg_stmt claim = { "ship_claim",
-	"WITH due(ids) AS MATERIALIZED (SELECT ARRAY(SELECT id FROM outbox o"
+	"WITH " QUEUE_LAZY ", due(ids) AS MATERIALIZED (SELECT ARRAY("
+	"  SELECT id FROM outbox o"
 	"  WHERE queue = $1 AND visible_at <= now() AND (aggregate = ''"
 	"   OR NOT EXISTS (SELECT FROM outbox b WHERE b.aggregate = o.aggregate"
 	"    AND b.aggregate <> '' AND b.id < o.id AND b.queue = o.queue"
@@ -25,7 +26,7 @@ static const struct pg_stmt claim = { "ship_claim",
 	" taken AS (UPDATE outbox o SET lease = $3,"
 	"   visible_at = now() + $4::bigint * interval '1 ms',"
 	"   lease_until = now() + $4::bigint * interval '1 ms'"
-	"  FROM due WHERE o.id = ANY(due.ids)"
+	"  FROM due, lazy WHERE o.id = ANY(due.ids)"
 	"  RETURNING array_position(due.ids, o.id) AS place, o.task_id, o.type,"
 	"   o.priority, o.aggregate,"
 	"   floor(extract(epoch FROM o.created_at) * 1000)::bigint AS created,"
@@ -36,8 +37,9 @@ static const struct pg_stmt claim = { "ship_claim",
 
 /* $1: ids; $2: the lease */
 static const struct pg_stmt sent = { "ship_sent",
-	"UPDATE outbox SET lease = NULL, lease_until = NULL,"
-	" shipped_at = now(), visible_at = now() + $3::bigint * interval '1 ms'"
+	"WITH " QUEUE_LAZY " UPDATE outbox SET lease = NULL,"
+	" lease_until = NULL, shipped_at = now(),"
+	" visible_at = now() + $3::bigint * interval '1 ms' FROM lazy"
 	" WHERE task_id = ANY($1::text[]) AND lease = $2",
 	3 };
 static const struct pg_stmt unsent = { "ship_unsent",
