@@ -14,7 +14,9 @@
 
 #include "base/log.h"
 #include "base/xmalloc.h"
+#include "workers/status.h"
 #include "workers/supervisor.h"
+#include "workers/watch.h"
 #include "workers/worker.h"
 
 enum { EXIT_USAGE = 2 };
@@ -23,12 +25,13 @@ struct options {
 	const char *self; /* "souk-workers" */
 	const char *conf_path;
 	bool one; /* souk-worker */
-	bool check, status;
+	bool check, status, json;
+	bool watch; /* souk-worker --watch */
 };
 
 static const char workers_usage[] =
     "usage: souk-workers [-c FILE] [-t]\n"
-    "       souk-workers [-c FILE] --status\n"
+    "       souk-workers [-c FILE] --status [--json]\n"
     "       souk-workers -V | -h\n"
     "\n"
     "Runs the shop's workers, in the foreground.\n"
@@ -36,6 +39,7 @@ static const char workers_usage[] =
     "  -c, --config FILE  read FILE instead of the standard souk.ini\n"
     "  -t, --test         check the configuration, then end\n"
     "      --status       show the workers of the one that runs\n"
+    "      --json         ... and its queues, for programs\n"
     "  -V, --version      show the version\n"
     "  -h, --help         show this\n"
     "\n"
@@ -47,8 +51,10 @@ static const char workers_usage[] =
 static const char worker_usage[] =
     "usage: souk-worker [-c FILE] NAME\n"
     "       souk-worker [-c FILE] -t\n"
+    "       souk-worker [-c FILE] --watch\n"
     "\n"
-    "Runs one worker, in the foreground; souk-workers runs all of them.\n"
+    "Runs one worker, in the foreground; souk-workers runs all of them. With\n"
+    "--watch writes how the queues stand, a line each, every second.\n"
     "NAME is one of:";
 
 static _Noreturn void
@@ -68,11 +74,13 @@ usage(const struct options *o, int status)
 static void
 parse_options(int argc, char **argv, struct options *o)
 {
-	enum { OPT_STATUS = 256 };
+	enum { OPT_STATUS = 256, OPT_JSON, OPT_WATCH };
 	static const struct option longs[] = {
 		{ "config", required_argument, NULL, 'c' },
 		{ "test", no_argument, NULL, 't' },
 		{ "status", no_argument, NULL, OPT_STATUS },
+		{ "json", no_argument, NULL, OPT_JSON },
+		{ "watch", no_argument, NULL, OPT_WATCH },
 		{ "version", no_argument, NULL, 'V' },
 		{ "help", no_argument, NULL, 'h' },
 		{ 0 },
@@ -90,6 +98,12 @@ parse_options(int argc, char **argv, struct options *o)
 		case OPT_STATUS:
 			o->status = !o->one;
 			break;
+		case OPT_JSON:
+			o->json = true;
+			break;
+		case OPT_WATCH:
+			o->watch = true;
+			break;
 		case 'V':
 			(void)printf("%s " PACKAGE_VERSION "\n", o->self);
 			exit(0);
@@ -99,7 +113,8 @@ parse_options(int argc, char **argv, struct options *o)
 			usage(o, EXIT_USAGE);
 		}
 	}
-	if (argc - optind != (o->one && !o->check ? 1 : 0))
+	if (argc - optind != (o->one && !o->check && !o->watch ? 1 : 0) ||
+	    (o->watch && !o->one) || (o->json && !o->status))
 		usage(o, EXIT_USAGE);
 }
 
@@ -151,7 +166,9 @@ main(int argc, char **argv)
 	if (o.check)
 		return check(&o);
 	if (o.status)
-		return supervisor_status(o.conf_path);
+		return status_show(o.conf_path, o.json);
+	if (o.watch)
+		return watch_run(o.conf_path);
 	if (!o.one)
 		return supervisor_run(o.conf_path);
 	def = worker_def(argv[optind]);

@@ -5,6 +5,11 @@
  *	   |                     |  `--ended by itself--> WAITING (now)
  *	   `--told to end--> gone<--- DRAINING <--told to end
  *
+ * How many of a kind there should be says its crew (crew.h), from what a
+ *process of its own tells of the queues (figures.h): we wait for no store. One
+ *that is too many is told to drain as at a stop, but may take as long as its
+ *task may; one that has died and waits for its next start goes first.
+ *
  * The pid file is locked for as long as we live: the lock goes with us, however
  * we die, and is no guess about a number that somebody else may have by now.
  * A worker is told by the kernel when we die (PR_SET_PDEATHSIG) and drains.
@@ -23,7 +28,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -34,9 +38,13 @@
 #include "base/log.h"
 #include "base/sig.h"
 #include "base/strbuf.h"
-#include "base/text.h"
 #include "base/xmalloc.h"
 #include "shop/settings.h"
+#include "workers/crew.h"
+#include "workers/figures.h"
+#include "workers/hook.h"
+#include "workers/spawn.h"
+#include "workers/status.h"
 #include "workers/worker.h"
 
 enum {
@@ -67,9 +75,11 @@ struct slot {
 };
 
 struct supervisor {
-	const char *conf_path;
+	struct spawn spawn;
 	struct conf *conf;
-	char self[4096]; /* this program's path */
+	struct crews crews;
+	struct figures *figures;
+	struct hook *hook;
 	int sig, pid_fd;
 	char *pid_file;
 	int generation;
@@ -89,40 +99,6 @@ setting(const struct supervisor *s, const char *key)
 
 /* ---- processes */
 
-/* In the child. */
-static _Noreturn void
-become(const struct supervisor *s, pid_t parent, const char *what)
-{
-	char *argv[6];
-	int n = 0;
-
-	argv[n++] = (char *)(uintptr_t) "souk-worker";
-	if (s->conf_path != NULL) {
-		argv[n++] = (char *)(uintptr_t) "-c";
-		argv[n++] = (char *)(uintptr_t)s->conf_path;
-	}
-	argv[n++] = (char *)(uintptr_t)what;
-	argv[n] = NULL;
-	sig_reset();
-	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (getppid() != parent)
-		_exit(EXIT_AGAIN); /* it died before it could be watched */
-	execv(s->self, argv);
-	_exit(EXIT_AGAIN);
-}
-
-static pid_t
-start(const struct supervisor *s, const char *what)
-{
-	pid_t parent = getpid(), pid = fork();
-
-	if (pid == 0)
-		become(s, parent, what);
-	if (pid < 0)
-		log_error("fork", LOG_S("msg", strerror(errno)));
-	return pid;
-}
-
 static void
 slot_wait(struct slot *slot, int64_t ms)
 {
@@ -134,7 +110,7 @@ slot_wait(struct slot *slot, int64_t ms)
 static void
 slot_start(struct supervisor *s, struct slot *slot)
 {
-	pid_t pid = start(s, slot->def->name);
+	pid_t pid = spawn_self(&s->spawn, slot->def->name, -1);
 
 	s->dirty = true;
 	if (pid < 0) {
@@ -166,11 +142,13 @@ slot_drain(struct supervisor *s, struct slot *slot, int64_t drain_ms)
 	kill(slot->pid, SIGTERM);
 }
 
-/* All there are. Those that do not run are forgotten. */
+/* All there are. Those that do not run are forgotten. Those that are going may
+ * take the time they were given, but not at a stop. */
 static void
 drain_all(struct supervisor *s)
 {
 	int64_t drain = setting(s, "drain");
+	int64_t until = clock_mono_ms() + drain + GRACE_MS;
 
 	for (int i = s->n - 1; i >= 0; i--) {
 		struct slot *slot = &s->slot[i];
@@ -179,28 +157,175 @@ drain_all(struct supervisor *s)
 			slot_remove(s, slot);
 		else if (slot->state == RUNNING)
 			slot_drain(s, slot, drain);
+		else if (s->stopping && slot->kill_at > until)
+			slot->kill_at = until;
+	}
+}
+
+/* ---- as many as there should be */
+
+/* Of this generation, those that are going included. */
+static int
+slots_count(const struct supervisor *s)
+{
+	int n = 0;
+
+	for (int i = 0; i < s->n; i++)
+		n += s->slot[i].generation == s->generation;
+	return n;
+}
+
+static bool
+is_of(const struct supervisor *s, const struct slot *slot,
+    const struct worker_def *def)
+{
+	return slot->generation == s->generation && slot->def == def;
+}
+
+/* That stay. */
+static int
+crew_count(const struct supervisor *s, const struct worker_def *def)
+{
+	int n = 0;
+
+	for (int i = 0; i < s->n; i++)
+		n += is_of(s, &s->slot[i], def) && s->slot[i].state != DRAINING;
+	return n;
+}
+
+/* The first number that nobody has. */
+static int
+index_free(const struct supervisor *s, const struct worker_def *def)
+{
+	int index = 1;
+
+	for (int i = 0; i < s->n; i++) {
+		if (is_of(s, &s->slot[i], def) && s->slot[i].index == index) {
+			index++;
+			i = -1; /* from the start: they are in no order */
+		}
+	}
+	return index;
+}
+
+static void
+slot_add(struct supervisor *s, const struct worker_def *def)
+{
+	s->slot[s->n] = (struct slot){ .def = def,
+		.index = index_free(s, def),
+		.generation = s->generation };
+	s->n++;
+	s->dirty = true;
+}
+
+/* One that does not run, else the youngest. */
+static struct slot *
+slot_to_go(struct supervisor *s, const struct worker_def *def)
+{
+	struct slot *last = NULL;
+
+	for (int i = 0; i < s->n; i++) {
+		struct slot *slot = &s->slot[i];
+
+		if (!is_of(s, slot, def) || slot->state == DRAINING)
+			continue;
+		if (slot->state == WAITING)
+			return slot;
+		if (last == NULL || slot->index > last->index)
+			last = slot;
+	}
+	return last;
+}
+
+/* By then its leases have run out, and it has ended itself (heartbeat.h). */
+static int64_t
+task_ms(const struct supervisor *s)
+{
+	return setting(s, "max_lease") + setting(s, "visibility") +
+	       setting(s, "drain");
+}
+
+static void
+crew_shrink(struct supervisor *s, const struct crew *c)
+{
+	for (int n = crew_count(s, c->def); n > c->granted; n--) {
+		struct slot *slot = slot_to_go(s, c->def);
+
+		if (slot->state == WAITING)
+			slot_remove(s, slot);
+		else
+			slot_drain(s, slot, task_ms(s));
+	}
+}
+
+/* Where a total is set, only into places that are free by now. */
+static void
+crew_grow(struct supervisor *s, const struct crew *c)
+{
+	for (int n = crew_count(s, c->def); n < c->granted; n++) {
+		int total = s->crews.total;
+
+		if (total > 0 && n >= c->limits.min && slots_count(s) >= total)
+			return;
+		if (s->n == MAX_SLOTS) {
+			log_error("too_many_workers", LOG_I("most", MAX_SLOTS));
+			return;
+		}
+		slot_add(s, c->def);
 	}
 }
 
 static void
+crews_fit(struct supervisor *s)
+{
+	for (int i = 0; i < s->crews.n; i++)
+		crew_shrink(s, &s->crews.crew[i]);
+	for (int i = 0; i < s->crews.n; i++)
+		crew_grow(s, &s->crews.crew[i]);
+}
+
+static void
+scaled(struct supervisor *s, const struct crew *c, int from)
+{
+	log_info("scaled", LOG_S("worker", c->def->name), LOG_I("from", from),
+	    LOG_I("to", c->granted), LOG_I("waiting", c->line.waiting),
+	    LOG_I("in_flight", c->line.in_flight),
+	    LOG_I("oldest_ms", c->line.oldest_ms));
+	hook_note(s->hook, &(struct hook_event){ .worker = c->def->name,
+			       .from = from,
+			       .to = c->granted,
+			       .depth = c->line.waiting,
+			       .age_ms = c->line.oldest_ms });
+}
+
+/* Something was seen of a queue. */
+static void
+on_figures(void *arg, const struct watch_line *line)
+{
+	struct supervisor *s = arg;
+	int before[MAX_CREWS];
+
+	if (s->stopping || crews_note(&s->crews, line, clock_mono_ms()) == NULL)
+		return;
+	for (int i = 0; i < s->crews.n; i++)
+		before[i] = s->crews.crew[i].granted;
+	crews_share(&s->crews);
+	for (int i = 0; i < s->crews.n; i++) {
+		if (s->crews.crew[i].granted != before[i])
+			scaled(s, &s->crews.crew[i], before[i]);
+	}
+	crews_fit(s);
+	s->dirty = true;
+}
+
+/* A new set, and what watches its queues. */
+static void
 slots_make(struct supervisor *s)
 {
 	s->generation++;
-	for (const struct worker_def *d = worker_defs; d->name != NULL; d++) {
-		if (d->wanted != NULL && !d->wanted(s->conf))
-			continue;
-		for (int i = 0; i < setting(s, d->name); i++) {
-			if (s->n == MAX_SLOTS) {
-				log_error("too_many_workers",
-				    LOG_I("most", MAX_SLOTS));
-				return;
-			}
-			s->slot[s->n] = (struct slot){ .def = d,
-				.index = i + 1,
-				.generation = s->generation };
-			s->n++;
-		}
-	}
+	hook_program(s->hook, conf_str(s->conf, "workers", "on_scale"));
+	figures_restart(s->figures, crews_watch(&s->crews, s->conf));
+	crews_fit(s);
 	s->dirty = true;
 }
 
@@ -266,7 +391,7 @@ reload_check(struct supervisor *s)
 
 	if (s->checking != 0 || s->stopping)
 		return;
-	pid = start(s, "-t");
+	pid = spawn_self(&s->spawn, "-t", -1);
 	if (pid < 0)
 		return;
 	s->checking = pid;
@@ -277,7 +402,7 @@ static void
 reload(struct supervisor *s, int status)
 {
 	struct err e = ERR_INIT;
-	struct conf *conf;
+	struct conf *conf = NULL;
 	char text[32];
 
 	s->checking = 0;
@@ -289,8 +414,10 @@ reload(struct supervisor *s, int status)
 		    LOG_S("note", "the old workers go on"));
 		return;
 	}
-	if (settings_load(s->conf_path, &conf, NULL, &e) != RC_OK) {
+	if (settings_load(s->spawn.conf_path, &conf, NULL, &e) != RC_OK ||
+	    crews_load(&s->crews, conf, &e) != RC_OK) {
 		log_error("reload_refused", LOG_S("msg", e.msg));
+		conf_free(conf);
 		return;
 	}
 	drain_all(s); /* as long as they were promised */
@@ -314,6 +441,9 @@ reap(struct supervisor *s)
 			reload(s, status);
 			continue;
 		}
+		if (figures_ended(s->figures, pid) ||
+		    hook_ended(s->hook, pid, status))
+			continue;
 		for (int i = 0; i < s->n; i++) {
 			if (s->slot[i].pid == pid) {
 				slot_ended(s, &s->slot[i], status);
@@ -335,6 +465,8 @@ stop(struct supervisor *s)
 	s->stopping = true;
 	if (s->checking != 0)
 		kill(s->checking, SIGKILL);
+	figures_restart(s->figures, false);
+	hook_program(s->hook, NULL);
 	drain_all(s);
 }
 
@@ -368,6 +500,8 @@ look_at_clock(struct supervisor *s)
 
 	if (s->checking != 0 && now >= s->check_until)
 		kill(s->checking, SIGKILL);
+	next = earlier(next, figures_turn(s->figures));
+	next = earlier(next, hook_turn(s->hook));
 	for (int i = 0; i < s->n; i++) {
 		struct slot *slot = &s->slot[i];
 
@@ -392,6 +526,17 @@ look_at_clock(struct supervisor *s)
 
 /* ---- files */
 
+static int
+state_count(
+    const struct supervisor *s, const struct worker_def *def, enum state state)
+{
+	int n = 0;
+
+	for (int i = 0; i < s->n; i++)
+		n += s->slot[i].def == def && s->slot[i].state == state;
+	return n;
+}
+
 static void
 status_text(struct supervisor *s, struct strbuf *out)
 {
@@ -402,6 +547,13 @@ status_text(struct supervisor *s, struct strbuf *out)
 	strbuf_addf(out, "souk-workers pid=%ld generation=%d since=%s\n",
 	    (long)getpid(), s->generation,
 	    time_rfc3339(arena, s->started_wall_ms));
+	for (int i = 0; i < s->crews.n; i++) {
+		const struct crew *c = &s->crews.crew[i];
+
+		if (worker_has_tasks(c->def))
+			status_queue(c, state_count(s, c->def, RUNNING),
+			    state_count(s, c->def, DRAINING), arena, out);
+	}
 	for (int i = 0; i < s->n; i++) {
 		const struct slot *k = &s->slot[i];
 
@@ -500,16 +652,6 @@ files_remove(struct supervisor *s)
 
 /* ---- open, run, close */
 
-static void
-find_self(struct supervisor *s)
-{
-	ssize_t n = readlink("/proc/self/exe", s->self, sizeof s->self - 1);
-
-	if (n <= 0)
-		die(EXIT_AGAIN, "/proc/self/exe: %s", strerror(errno));
-	s->self[n] = '\0';
-}
-
 int
 supervisor_run(const char *conf_path)
 {
@@ -518,12 +660,15 @@ supervisor_run(const char *conf_path)
 	struct supervisor *s = xcalloc(1, sizeof *s);
 	struct err e = ERR_INIT;
 
-	s->conf_path = conf_path;
 	s->started_wall_ms = clock_wall_ms();
 	if (settings_load(conf_path, &s->conf, NULL, &e) != RC_OK)
 		die(EXIT_PERSON, "%s", e.msg);
 	settings_log(s->conf);
-	find_self(s);
+	if (crews_load(&s->crews, s->conf, &e) != RC_OK)
+		die(EXIT_PERSON, "%s", e.msg);
+	spawn_init(&s->spawn, conf_path);
+	s->figures = figures_new(&s->spawn, on_figures, s);
+	s->hook = hook_new();
 	sig_ignore_pipe();
 	s->sig = sig_open((int)(sizeof signals / sizeof *signals), signals);
 	if (s->sig < 0)
@@ -537,68 +682,22 @@ supervisor_run(const char *conf_path)
 	slots_make(s);
 	log_info("ready", LOG_I("workers", s->n));
 	while (!s->stopping || s->n > 0) {
-		struct pollfd p = { .fd = s->sig, .events = POLLIN };
+		struct pollfd p[2] = { { .fd = s->sig, .events = POLLIN },
+			{ .events = POLLIN } };
 		int64_t next = look_at_clock(s);
 
 		if (s->dirty)
 			status_write(s);
-		(void)poll(&p, 1, deadline_left_ms(next));
+		p[1].fd = figures_fd(s->figures); /* -1: left out */
+		(void)poll(p, 2, deadline_left_ms(next));
 		take_signals(s);
 	}
 	files_remove(s);
 	log_info("stopped");
+	hook_free(s->hook);
+	figures_free(s->figures);
 	free(s->pid_file);
 	conf_free(s->conf);
 	free(s);
 	return 0;
-}
-
-static bool
-is_running(const char *first_line)
-{
-	const char *at = strstr(first_line, " pid=");
-	int64_t pid;
-
-	if (at == NULL)
-		return false;
-	at += strlen(" pid=");
-	return text_int(
-		   (struct span){ at, strcspn(at, " ") }, 1, INT32_MAX, &pid) &&
-	       (kill((pid_t)pid, 0) == 0 || errno == EPERM);
-}
-
-int
-supervisor_status(const char *conf_path)
-{
-	struct err e = ERR_INIT;
-	struct conf *conf;
-	const char *path;
-	char line[256];
-	int rc = 1;
-	FILE *f;
-
-	if (settings_load(conf_path, &conf, NULL, &e) != RC_OK) {
-		(void)fprintf(stderr, "souk-workers: %s\n", e.msg);
-		return EXIT_PERSON;
-	}
-	path = conf_str(conf, "workers", "status_file");
-	if (path[0] == '\0') {
-		(void)fputs(
-		    "souk-workers: [workers] status_file is not set\n", stderr);
-		rc = EXIT_PERSON;
-	}
-	f = path[0] == '\0' ? NULL : fopen(path, "re");
-	if (f != NULL && fgets(line, sizeof line, f) != NULL &&
-	    is_running(line)) {
-		rc = 0;
-		do {
-			(void)fputs(line, stdout);
-		} while (fgets(line, sizeof line, f) != NULL);
-	}
-	if (rc == 1)
-		(void)fputs("souk-workers: none is running\n", stderr);
-	if (f != NULL)
-		(void)fclose(f);
-	conf_free(conf);
-	return rc;
 }

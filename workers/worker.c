@@ -38,7 +38,9 @@
 #include "store/outbox.h"
 #include "store/redis.h"
 #include "store/turn.h"
+#include "workers/crew.h"
 #include "workers/heartbeat.h"
+#include "workers/memory.h"
 
 enum {
 	POLL_MS = 1000,
@@ -46,7 +48,8 @@ enum {
 	WAKE_TURN_MS = 50, /* while there is somebody to wake */
 	BATCH_MS = 500,    /* no more than this is taken at a time */
 	SUSPECT = 3,       /* receives */
-	MAX_CLOCKS = 16
+	MAX_CLOCKS = 16,
+	YOUNG_MS = 60000
 };
 
 enum action { DONE, BURY, AGAIN };
@@ -77,7 +80,8 @@ struct worker {
 	struct clock_state clocks[MAX_CLOCKS];
 	int sig;
 	bool draining, woken, failing;
-	int64_t n_tasks, max_tasks;
+	int64_t n_tasks, max_tasks, max_memory;
+	int64_t grown_up_ms; /* mono */
 	int64_t backoff_ms, max_backoff_ms;
 	int max_receives;
 	int64_t task_us;      /* what one takes, smoothed */
@@ -95,6 +99,12 @@ worker_def(const char *name)
 			return d;
 	}
 	return NULL;
+}
+
+bool
+worker_has_tasks(const struct worker_def *def)
+{
+	return def->tasks != NULL || def->batch != NULL;
 }
 
 /* ---- signals and waiting */
@@ -576,6 +586,24 @@ tasks_turn(struct worker *k)
 	return n;
 }
 
+/* It has done something first: where the limit is too low for anything the work
+ * goes on all the same. */
+static bool
+has_outgrown(const struct worker *k)
+{
+	int64_t now;
+
+	if (k->max_memory == 0 ||
+	    (k->n_tasks == 0 && clock_mono_ms() < k->grown_up_ms))
+		return false;
+	now = memory_resident();
+	if (now > k->max_memory)
+		log_warn("max_memory", LOG_I("resident", now),
+		    LOG_I("limit", k->max_memory),
+		    LOG_S("note", "another one takes its place"));
+	return now > k->max_memory;
+}
+
 static void
 worker_turn(struct worker *k)
 {
@@ -607,12 +635,6 @@ work_queue(struct worker *k, struct err *e)
 	    k->def->name, &k->queue, e);
 }
 
-static bool
-has_tasks(const struct worker_def *def)
-{
-	return def->tasks != NULL || def->batch != NULL;
-}
-
 static enum rc
 work_open(struct worker *k, struct err *e)
 {
@@ -626,7 +648,7 @@ work_open(struct worker *k, struct err *e)
 	rc = shop_open(k->conf, name, NULL, &k->w.shop, e);
 	if (rc == RC_OK && k->def->open != NULL)
 		rc = k->def->open(&k->w, e);
-	if (rc == RC_OK && has_tasks(k->def))
+	if (rc == RC_OK && worker_has_tasks(k->def))
 		rc = work_queue(k, e);
 	if (rc != RC_OK)
 		err_prefix(e, "worker %s: ", k->def->name);
@@ -680,21 +702,24 @@ worker_run(const struct worker_def *def, const char *conf_path)
 		die(EXIT_AGAIN, "signalfd failed");
 	k->def = def;
 	k->max_tasks = conf_int(k->conf, "workers", "max_tasks");
+	k->max_memory = conf_int(k->conf, "workers", "max_memory");
+	k->grown_up_ms = deadline_in(YOUNG_MS);
 	k->backoff_ms = conf_int(k->conf, "workers", "backoff");
 	k->max_backoff_ms = conf_int(k->conf, "workers", "max_backoff");
 	k->max_receives = (int)conf_int(k->conf, "workers", "max_receives");
 	rc = work_open(k, &e);
 	/* Nobody needs to be woken who waits at his queue. */
 	if (rc == RC_OK &&
-	    (def->woken || (has_tasks(def) && k->long_poll_ms == 0)))
+	    (def->woken || (worker_has_tasks(def) && k->long_poll_ms == 0)))
 		rc = worker_listen(k, &e);
-	if (rc == RC_OK && has_tasks(def))
+	if (rc == RC_OK && worker_has_tasks(def))
 		rc = heartbeat_new(k->conf, def->name, &k->heartbeat, &e);
 	if (rc != RC_OK)
 		die(rc == RC_RETRY ? EXIT_AGAIN : EXIT_PERSON, "%s", e.msg);
 	log_info("started");
 	while (!is_told_to_end(k) &&
-	       (k->max_tasks == 0 || k->n_tasks < k->max_tasks))
+	       (k->max_tasks == 0 || k->n_tasks < k->max_tasks) &&
+	       !has_outgrown(k))
 		worker_turn(k);
 	heartbeat_free(k->heartbeat);
 	log_info("ended", LOG_I("tasks", k->n_tasks));
@@ -713,6 +738,7 @@ worker_check(const char *conf_path, struct err *e)
 
 	if (rc != RC_OK)
 		return rc;
+	rc = crews_check(conf, e);
 	for (const struct worker_def *d = worker_defs;
 	     d->name != NULL && rc == RC_OK; d++) {
 		struct worker k = { .def = d, .conf = conf };

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "store/queue.h"
+#include "workers/scale.h"
 
 struct arena;
 struct conf;
@@ -62,9 +63,11 @@ struct clock_row {
 			must be safe to be done twice */
 };
 
-/* A worker: one row of workers[] (worker_table.c). */
+/* A worker: one row of workers[] (worker_table.c). How many processes it has is
+ * [workers] NAME, and NAME_max where it has tasks. */
 struct worker_def {
 	const char *name; /* "inventory": also its queue's */
+	enum scale_class class; /* who goes first when all are busy */
 	enum rc (*open)(struct work *w, struct err *e); /* pay, mail; or NULL */
 	void (*close)(struct work *w);  /* also after a failed open; or NULL */
 	const struct task_row *tasks;   /* NULL: none */
@@ -77,9 +80,10 @@ struct worker_def {
 extern const struct worker_def worker_defs[]; /* ends with name NULL */
 
 const struct worker_def *worker_def(const char *name); /* NULL: none */
+bool worker_has_tasks(const struct worker_def *def);   /* and so a queue */
 
-/* souk-worker NAME, until it is told to end, or has done [workers] max_tasks.
- * The exit status. */
+/* souk-worker NAME, until it is told to end, or has done [workers] max_tasks,
+ * or has grown beyond max_memory. The exit status. */
 int worker_run(const struct worker_def *def, const char *conf_path);
 
 /* souk-worker -t: can all of them be opened? */

@@ -1,6 +1,7 @@
 #include "shop/settings.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -8,6 +9,7 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "shop/queues.h"
 #include "shop/total.h"
 #include "store/mail.h"
 
@@ -262,8 +264,8 @@ const struct conf_row settings_rows[] = {
 	    "of an emulator." },
 	{ "aws", "connect", CONF_MS, "3s", 100, 60000, NULL, NULL, false,
 	    "Deadline of reaching it." },
-	{ "aws", "timeout", CONF_MS, "10s", 100, 10 * MIN_MS, NULL, NULL,
-	    false, "Deadline of a call." },
+	{ "aws", "timeout", CONF_MS, "10s", 100, 10 * MIN_MS, NULL, NULL, false,
+	    "Deadline of a call." },
 
 	{ "workers", "visibility", CONF_MS, "30s", 500, 60 * MIN_MS, NULL, NULL,
 	    false,
@@ -292,6 +294,9 @@ const struct conf_row settings_rows[] = {
 	    "How long a stop waits for tasks under way." },
 	{ "workers", "max_tasks", CONF_INT, "100000", 0, 1000000000, NULL, NULL,
 	    false, "A worker is replaced after that many tasks; 0: never." },
+	{ "workers", "max_memory", CONF_SIZE, "0", 0, 0, NULL, NULL, false,
+	    "A worker that has more than that in memory (resident) ends after "
+	    "its batch and is replaced at once; 0: whatever it has." },
 	{ "workers", "pid_file", CONF_STR, "", 0, 0, NULL, NULL, false,
 	    "Where souk-workers writes its process id; empty: nowhere." },
 	{ "workers", "status_file", CONF_STR, "", 0, 0, NULL, NULL, false,
@@ -299,19 +304,64 @@ const struct conf_row settings_rows[] = {
 	    "nowhere." },
 	{ "workers", "inventory", CONF_INT, "2", 0, 64, NULL, NULL, false,
 	    "Processes for stock." },
+	{ "workers", "inventory_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
+	    "At most that many where its queue is long; 0: no more than "
+	    "inventory." },
 	{ "workers", "payment", CONF_INT, "2", 0, 64, NULL, NULL, false,
 	    "Processes for payments." },
+	{ "workers", "payment_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
+	    "At most that many where its queue is long; 0: no more than "
+	    "payment." },
 	{ "workers", "email", CONF_INT, "1", 0, 64, NULL, NULL, false,
 	    "Processes for e-mails." },
+	{ "workers", "email_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
+	    "At most that many where its queue is long; 0: no more than "
+	    "email." },
 	{ "workers", "analytics", CONF_INT, "1", 0, 64, NULL, NULL, false,
 	    "Processes for analytics." },
+	{ "workers", "analytics_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
+	    "At most that many where its queue is long; 0: no more than "
+	    "analytics." },
 	{ "workers", "housekeeping", CONF_INT, "1", 0, 8, NULL, NULL, false,
 	    "Processes for the outbox and what runs by the clock." },
+	{ "workers", "housekeeping_max", CONF_INT, "0", 0, 8, NULL, NULL, false,
+	    "At most that many where its queue is long; 0: no more than "
+	    "housekeeping." },
 	{ "workers", "outbox", CONF_INT, "1", 0, 8, NULL, NULL, false,
 	    "Processes that send tasks to queues elsewhere; none is started "
 	    "where there is no such queue." },
 	{ "workers", "reconcile", CONF_INT, "1", 0, 8, NULL, NULL, false,
 	    "Processes that look after the sales' counters." },
+	{ "workers", "total_max", CONF_INT, "0", 0, 1024, NULL, NULL, false,
+	    "At most that many processes together. Where all ask for more, "
+	    "each has its minimum, and the rest goes to stock and payments "
+	    "first, to e-mails and analytics last. 0: no limit." },
+	{ "workers", "scale_backlog", CONF_INT, "100", 1, 1000000000, NULL,
+	    NULL, false,
+	    "Tasks, waiting or in hand, that are all right for a process; "
+	    "with more there are more processes, up to NAME_max." },
+	{ "workers", "scale_age", CONF_MS, "10s", 0, 1440 * MIN_MS, NULL, NULL,
+	    false,
+	    "Where a task has waited for longer than that the processes are "
+	    "doubled; 0: never." },
+	{ "workers", "scale_quiet", CONF_MS, "15s", 0, 1440 * MIN_MS, NULL,
+	    NULL, false,
+	    "For so long one process less must have been enough, with half to "
+	    "spare, before one is taken away." },
+	{ "workers", "scale_rules", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Rules such as \"payment > 1000: 5, email > 5000: 8\": where more "
+	    "tasks wait than that, at least so many processes." },
+	{ "workers", "scale_every", CONF_MS, "1s", 200, MIN_MS, NULL, NULL,
+	    false,
+	    "How often the queues are looked at; those that cost money for "
+	    "each question not more often than every 5s." },
+	{ "workers", "watch", CONF_BOOL, "no", 0, 0, NULL, NULL, false,
+	    "Look at the queues for the status file also where no NAME_max "
+	    "asks for it." },
+	{ "workers", "on_scale", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "A program to be run when a number of processes changes, with "
+	    "SCALE_WORKER, SCALE_FROM, SCALE_TO, SCALE_DEPTH and SCALE_AGE_MS "
+	    "in its environment; ended after 10s." },
 
 	{ 0 }
 };
@@ -439,6 +489,46 @@ check_stripe(struct complaints *c)
 		    "stripe: needs the webhook's signing secret (whsec_...)");
 }
 
+/* Workers whose processes are counted by a key of their name. */
+static const struct {
+	const char *min, *max; /* NULL: has no queue to follow */
+} workers[] = { { "inventory", "inventory_max" }, { "payment", "payment_max" },
+	{ "email", "email_max" }, { "analytics", "analytics_max" },
+	{ "housekeeping", "housekeeping_max" }, { "outbox", NULL },
+	{ "reconcile", NULL } };
+
+static void
+check_workers(struct complaints *c)
+{
+	int64_t least = 0, total = conf_int(c->conf, "workers", "total_max");
+	char want[120];
+
+	for (size_t i = 0; i < sizeof workers / sizeof workers[0]; i++) {
+		const char *key = workers[i].max;
+		int64_t min = conf_int(c->conf, "workers", workers[i].min);
+		int64_t max =
+		    key == NULL ? 0 : conf_int(c->conf, "workers", key);
+
+		if (strcmp(workers[i].min, "outbox") == 0 &&
+		    !queues_any_remote(c->conf))
+			continue; /* none is started */
+		least += min;
+		if (max == 0 || max >= min)
+			continue;
+		(void)snprintf(want, sizeof want,
+		    "%lld is less than %s = %lld, which is the least; write at "
+		    "least that, or 0",
+		    (long long)max, workers[i].min, (long long)min);
+		complain(c, "workers", key, want);
+	}
+	if (total == 0 || total >= least)
+		return;
+	(void)snprintf(want, sizeof want,
+	    "%lld is less than the workers' minimums, %lld together",
+	    (long long)total, (long long)least);
+	complain(c, "workers", "total_max", want);
+}
+
 static enum rc
 settings_check(const struct conf *conf, struct strbuf *problems, struct err *e)
 {
@@ -453,6 +543,7 @@ settings_check(const struct conf *conf, struct strbuf *problems, struct err *e)
 			complain(&c, section, key, shapes[i].want);
 	}
 	check_stripe(&c);
+	check_workers(&c);
 	return c.rc;
 }
 

@@ -6,6 +6,9 @@
  *	{"do":"rc","rc":N}           says that
  *	{"do":"die"}                 kills its process
  *	{"do":"hang"}                does not return
+ *	{"do":"grow","mb":N}         keeps so much memory, then has its effect
+ *
+ * With "begin":true its begin is a row of t_begin first, whatever comes then.
  */
 #include <jansson.h>
 #include <signal.h>
@@ -15,6 +18,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/xmalloc.h"
 #include "shop/queues.h"
 #include "shop/shop.h"
 #include "store/outbox.h"
@@ -23,6 +27,8 @@
 
 static const struct pg_stmt effect_insert = { "t_effect",
 	"INSERT INTO t_effect (task_id, pid, name) VALUES ($1, $2, $3)", 3 };
+static const struct pg_stmt begin_insert = { "t_begin",
+	"INSERT INTO t_begin (task_id, pid) VALUES ($1, $2)", 2 };
 static const struct pg_stmt tick_insert = { "t_tick",
 	"INSERT INTO t_tick (name, pid) VALUES ($1, $2)", 2 };
 
@@ -49,15 +55,46 @@ effect(struct work *w, const struct task *task, struct err *e)
 }
 
 static enum rc
+begin(struct work *w, const struct task *task, struct err *e)
+{
+	struct pg_args args = { 0 };
+
+	pg_arg_str(&args, task->id);
+	pg_arg_int(&args, getpid());
+	return pg_exec(
+	    w->shop->pg, PG_PRIMARY, &begin_insert, &args, w->arena, NULL, e);
+}
+
+static void
+grow(int64_t mb)
+{
+	static void *kept; /* so that it is no leak */
+	size_t size = (size_t)mb << 20;
+
+	kept = xrealloc(kept, size);
+	memset(kept, 1, size); /* else it is only promised */
+}
+
+static enum rc
 stub_run(struct work *w, const struct task *task, struct err *e)
 {
 	json_t *data = json_loadb(task->data.p, task->data.n, 0, NULL);
 	const char *what = json_string_value(json_object_get(data, "do"));
 	int64_t ms = json_integer_value(json_object_get(data, "ms"));
+	int64_t mb = json_integer_value(json_object_get(data, "mb"));
+	bool told = json_is_true(json_object_get(data, "begin"));
 	enum rc rc = (enum rc)json_integer_value(json_object_get(data, "rc"));
 
 	what = what == NULL ? "ok" : arena_strdup(w->arena, what);
 	json_decref(data);
+	if (told) {
+		enum rc begun = begin(w, task, e);
+
+		if (begun != RC_OK)
+			return begun;
+	}
+	if (strcmp(what, "grow") == 0)
+		grow(mb);
 	if (strcmp(what, "rc") == 0)
 		return err_set(e, rc, "stub", "as the task says");
 	if (strcmp(what, "die") == 0)
@@ -116,7 +153,7 @@ static const struct clock_row stub_clocks[] = {
 
 const struct worker_def worker_defs[] = {
 	{ .name = "inventory", .tasks = stub_tasks },
-	{ .name = "analytics", .batch = stub_batch },
+	{ .name = "analytics", .class = CLASS_LOW, .batch = stub_batch },
 	{ .name = "housekeeping", .clocks = stub_clocks },
 	{ .name = "outbox",
 	    .open = outbox_open,
