@@ -20,6 +20,13 @@ tries=22 want=0
 if printf %s "$report" | grep -q AddressSanitizer; then
 	tries=21 want=1
 fi
+# What the kernel says it has must be in there.
+if grep -q '^Seccomp_filters' /proc/self/status; then
+	it_match "this kernel's seccomp is used" "$report" '^seccomp: yes'
+fi
+if grep -qw landlock /sys/kernel/security/lsm 2>/dev/null; then
+	it_match "and its landlock" "$report" 'landlock: ABI'
+fi
 case $report in
 *"seccomp: yes, landlock: ABI"*) all=yes ;;
 *) all='' && it_skip "all is refused" "not on this kernel: ${report%%$'\n'*}" ;;
@@ -34,6 +41,7 @@ if [ -n "$all" ]; then
 	it_eq "and by landlock" "$(column 'read .etc.passwd' 3)" EACCES
 	it_eq "sockets end the process" "$(column 'send by UDP' 1)" killed
 	it_eq "programs end the process" "$(column 'run another program' 1)" killed
+	it_eq "processes too" "$(column fork 1)" killed
 fi
 it_eq "CPU time has an end" "$(column 'CPU time beyond the limit' 4)" XCPU
 # A try that fails by itself would prove nothing. (Where another process may
