@@ -92,14 +92,15 @@ built_and_checked() {
 		one "$name: make check" 1 "$d/check.out"
 }
 
-suite_build() { built_and_checked build --enable-werror; }
+suite_build() { built_and_checked build --enable-werror --with-rabbitmq; }
 
 suite_sanitizers() {
 	export ASAN_OPTIONS=detect_leaks=1:abort_on_error=0 UBSAN_OPTIONS=print_stacktrace=1
 	# What runs no code of ours, or asks PostgreSQL about its plans, has just
 	# been done.
 	export SOUK_IT_SANITIZED=1
-	built_and_checked sanitizers --enable-werror --enable-sanitizers
+	built_and_checked sanitizers --enable-werror --enable-sanitizers \
+		--with-rabbitmq
 	unset ASAN_OPTIONS UBSAN_OPTIONS SOUK_IT_SANITIZED
 }
 

@@ -242,9 +242,9 @@ const struct conf_row settings_rows[] = {
 
 	{ "queue.inventory", "url", CONF_STR, "pg:", 0, 0, NULL,
 	    "INVENTORY_QUEUE_URL", true,
-	    "Queue of tasks about stock: pg: (in the shop's PostgreSQL), or a "
+	    "Queue of tasks about stock: pg: (in the shop's PostgreSQL), a "
 	    "queue at Amazon SQS: https://sqs.REGION.amazonaws.com/ACCOUNT/"
-	    "NAME." },
+	    "NAME, or RabbitMQ: amqps://USER:PASSWORD@HOST/VHOST." },
 	{ "queue.payment", "url", CONF_STR, "pg:", 0, 0, NULL,
 	    "PAYMENT_QUEUE_URL", true, "Of payments, likewise." },
 	{ "queue.email", "url", CONF_STR, "pg:", 0, 0, NULL, "EMAIL_QUEUE_URL",

@@ -1,4 +1,6 @@
 /* Which driver an address is for, and what all of them may rely on. */
+#include "config.h" /* HAVE_RABBITMQ */
+
 #include "store/queue.h"
 
 #include <assert.h>
@@ -10,8 +12,13 @@
 #include "base/xmalloc.h"
 #include "store/queue_int.h"
 
-static const struct queue_driver *const drivers[] = { &queue_pg_driver,
-	&queue_sqs_driver };
+static const struct queue_driver *const drivers[] = {
+	&queue_pg_driver,
+	&queue_sqs_driver,
+#ifdef HAVE_RABBITMQ
+	&queue_amqp_driver,
+#endif
+};
 
 enum { WHY_MAX = 500 };
 
@@ -24,6 +31,23 @@ driver_of(const char *url)
 			return drivers[i];
 	}
 	return NULL;
+}
+
+/* Why there is none for it. The address may hold a password: it is not shown. */
+static enum rc
+no_driver(const struct queue_opts *opts, struct err *e)
+{
+#ifndef HAVE_RABBITMQ
+	if (strncmp(opts->url, "amqp", strlen("amqp")) == 0)
+		return err_set(e, RC_INVALID, "bad_queue_url",
+		    "queue %s: built without RabbitMQ; configure "
+		    "--with-rabbitmq",
+		    opts->name);
+#endif
+	return err_set(e, RC_INVALID, "bad_queue_url",
+	    "queue %s: no driver knows its address; write pg:, "
+	    "https://sqs... or amqp://...",
+	    opts->name);
 }
 
 bool
@@ -41,12 +65,8 @@ queue_open(const struct queue_opts *opts, struct queue **out, struct err *e)
 	struct queue *queue;
 	enum rc rc = RC_OK;
 
-	/* The address may hold a password: it is not shown. */
 	if (driver == NULL)
-		return err_set(e, RC_INVALID, "bad_queue_url",
-		    "queue %s: no driver knows its address; write pg: or "
-		    "https://sqs...",
-		    opts->name);
+		return no_driver(opts, e);
 	queue = xcalloc(1, sizeof *queue);
 	queue->driver = driver;
 	queue->opts = *opts;

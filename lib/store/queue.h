@@ -72,7 +72,9 @@ enum { QUEUE_BATCH = 10 };
 
 /*
  * At most max (1..QUEUE_BATCH) tasks, leased; waits up to wait_ms for the
- * first. RC_OK with *n 0: none came. Oldest due first.
+ * first. RC_OK with *n 0: none came. Oldest due first. A receiver has one batch
+ * at a time: who asks again has let go of what he has not settled, and it may
+ * come again at once.
  */
 enum rc queue_receive(struct queue *queue, int max, int wait_ms,
     struct arena *arena, struct task **out, int *n, struct err *e);

@@ -56,5 +56,6 @@ struct queue {
 };
 
 extern const struct queue_driver queue_pg_driver, queue_sqs_driver;
+extern const struct queue_driver queue_amqp_driver; /* HAVE_RABBITMQ */
 
 #endif

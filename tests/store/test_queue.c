@@ -1,4 +1,6 @@
 /* outbox.c, queue.c and queue_pg.c with PostgreSQL. Run by queue.sh. */
+#include "config.h" /* HAVE_RABBITMQ */
+
 #include "store/queue.h"
 
 #include <check.h>
@@ -543,6 +545,12 @@ START_TEST(an_address_that_no_driver_knows)
 
 	ck_assert_int_eq(queue_open(&opts, &q, &e), RC_INVALID);
 	ck_assert_ptr_null(strstr(e.msg, "secret"));
+#ifndef HAVE_RABBITMQ
+	opts.url = "amqp://u:secret@x";
+	ck_assert_int_eq(queue_open(&opts, &q, &e), RC_INVALID);
+	ck_assert_ptr_nonnull(strstr(e.msg, "--with-rabbitmq"));
+	ck_assert_ptr_null(strstr(e.msg, "secret"));
+#endif
 }
 END_TEST
 
