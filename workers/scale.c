@@ -6,7 +6,8 @@
 #include "base/span.h"
 #include "base/text.h"
 
-/* A longer time without a look is not known to have been quiet. */
+/* A longer time without a look is not known to have been quiet. Well over the
+ * longest [workers] scale_every. */
 enum { GAP_MS = 10000 };
 
 /* ---- rules */

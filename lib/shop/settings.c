@@ -351,8 +351,7 @@ const struct conf_row settings_rows[] = {
 	{ "workers", "scale_rules", CONF_STR, "", 0, 0, NULL, NULL, false,
 	    "Rules such as \"payment > 1000: 5, email > 5000: 8\": where more "
 	    "tasks wait than that, at least so many processes." },
-	{ "workers", "scale_every", CONF_MS, "1s", 200, MIN_MS, NULL, NULL,
-	    false,
+	{ "workers", "scale_every", CONF_MS, "1s", 200, 5000, NULL, NULL, false,
 	    "How often the queues are looked at; those that cost money for "
 	    "each question not more often than every 5s." },
 	{ "workers", "watch", CONF_BOOL, "no", 0, 0, NULL, NULL, false,
