@@ -584,8 +584,10 @@ amq_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
 			rc = gather(queue, max, deadline, arena, *out, &k, e);
 		if (rc == RC_OK && k > 0)
 			rc = hand_out(queue, k, *out, arena, e);
-		/* One that has died since the last call costs no error. */
+		/* One that has died since the last call costs no error, but
+		 * for a reason that somebody must hear of. */
 	} while (rc == RC_RETRY && s->in.conn == NULL &&
+		 strcmp(e->code, "queue_timeout") != 0 &&
 		 (tries == 1 || deadline_left_ms(deadline) > 0));
 	*n = rc == RC_OK ? k : 0;
 	return rc;

@@ -6,6 +6,7 @@
 
 #include <amqp_framing.h>
 #include <check.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -972,6 +973,32 @@ START_TEST(a_broker_short_of_memory_is_told_what_is_done)
 }
 END_TEST
 
+#define HOLD_FOR(consumer, tick)                                               \
+	"eval 'application:set_env(rabbit, consumer_timeout, " consumer        \
+	"), application:set_env(rabbit, channel_tick_interval, " tick ").'"
+
+START_TEST(who_holds_a_task_too_long_is_told_why)
+{
+	struct pollfd p = { .events = POLLIN };
+	struct task *t;
+	enum rc rc;
+	int n, closed;
+
+	rabbitmqctl(HOLD_FOR("500", "200"));
+	send_one("o1");
+	(void)receive_one(queue);
+	p.fd = amqp_get_sockfd(amq_of(queue)->in.conn);
+	closed = poll(&p, 1, 30000);
+	rc = queue_receive(queue, 1, WAIT_MS, arena, &t, &n, &e);
+	rabbitmqctl(HOLD_FOR("1800000", "60000"));
+	ck_assert_int_eq(closed, 1);
+	ck_assert_int_eq(rc, RC_RETRY);
+	ck_assert_str_eq(e.code, "queue_timeout");
+	ck_assert_ptr_nonnull(strstr(e.msg, "max_lease"));
+	ck_assert_int_eq(receive_one(queue)->receives, 2);
+}
+END_TEST
+
 START_TEST(the_figures_are_those_of_the_broker)
 {
 	struct queue_stats s;
@@ -1272,6 +1299,7 @@ main(int argc, char **argv)
 		a_broker_that_does_not_answer_is_not_waited_for,
 		a_broker_that_does_not_read_is_not_waited_for,
 		a_broker_short_of_memory_is_told_what_is_done,
+		who_holds_a_task_too_long_is_told_why,
 		the_figures_are_those_of_the_broker, a_certificate_is_verified,
 		tasks_go_by_tls, ten_thousand_tasks_have_each_effect_once };
 	SRunner *runner;
