@@ -22,7 +22,7 @@ static enum rc
 stats_of(
     struct ctl *ctl, const char *name, struct queue_stats *out, struct err *e)
 {
-	struct aws_cred *cred = queues_cred_new(ctl->conf);
+	struct aws_cred *cred = queues_cred_new(ctl->conf, 0);
 	struct queues_opts opts = {
 		.conf = ctl->conf, .pg = ctl_pg(ctl), .cred = cred
 	};
@@ -213,15 +213,6 @@ sqs_endpoint(struct ctl *ctl, const char *region)
 				".amazonaws.com", NULL);
 }
 
-/* Our workers bury a task long before: this is for what ends them all. */
-static int
-sqs_receives(const struct ctl *ctl)
-{
-	int64_t n = 4 * conf_int(ctl->conf, "workers", "max_receives");
-
-	return (int)(n < 1000 ? n : 1000);
-}
-
 static enum rc
 create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
@@ -232,7 +223,7 @@ create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 
 	if (rc != RC_OK)
 		return rc;
-	cred = queues_cred_new(ctl->conf);
+	cred = queues_cred_new(ctl->conf, 0);
 	if (*region == '\0')
 		region = aws_region(cred, ctl->arena);
 	rc = queue_sqs_create(
@@ -248,7 +239,9 @@ create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 			    : arena_concat(ctl->arena, "souk-", name, NULL),
 		.fifo = ctl_flag(args, "fifo"),
 		.visibility_ms = conf_int(ctl->conf, "workers", "visibility"),
-		.max_receives = sqs_receives(ctl) },
+		/* Our workers bury a task long before. SQS also counts what
+		 * came while PostgreSQL was away: this is the most it takes. */
+		.max_receives = 1000 },
 	    ctl->arena, &url, e);
 	aws_cred_free(cred);
 	if (rc != RC_OK)

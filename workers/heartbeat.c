@@ -151,10 +151,11 @@ heartbeat_new(const struct conf *conf, const char *name, struct heartbeat **out,
 			  "transaction") == 0,
 	    .app_name = "souk-worker heartbeat",
 	});
-	hb->cred = queues_cred_new(conf);
-	rc = queues_open(
-	    &(struct queues_opts){
-		.conf = conf, .pg = hb->pg, .cred = hb->cred },
+	hb->cred = queues_cred_new(conf, (int)deadline);
+	rc = queues_open(&(struct queues_opts){ .conf = conf,
+			     .pg = hb->pg,
+			     .cred = hb->cred,
+			     .most_ms = (int)deadline },
 	    name, &hb->queue, e);
 	pthread_mutex_init(&hb->lock, NULL);
 	pthread_condattr_init(&attr);
@@ -217,8 +218,10 @@ static struct beat *
 beat_find(struct heartbeat *hb, const struct task *task)
 {
 	for (int i = 0; i < QUEUE_BATCH; i++) {
+		/* By the lease too: a queue may bring one task twice. */
 		if (hb->beat[i].held &&
-		    strcmp(hb->beat[i].task.id, task->id) == 0)
+		    strcmp(hb->beat[i].task.id, task->id) == 0 &&
+		    strcmp(hb->beat[i].task.receipt, task->receipt) == 0)
 			return &hb->beat[i];
 	}
 	return NULL;

@@ -48,7 +48,7 @@ outbox_open(struct work *w, struct err *e)
 	enum rc rc = RC_OK;
 
 	s->resend_ms = conf_int(w->conf, "workers", "resend");
-	s->cred = queues_cred_new(w->conf);
+	s->cred = queues_cred_new(w->conf, 0);
 	for (int i = 0; task_queues[i] != NULL && rc == RC_OK; i++) {
 		struct queues_opts opts = {
 			.conf = w->conf, .pg = w->shop->pg, .cred = s->cred
@@ -96,15 +96,19 @@ static bool
 lane_turn(struct work *w, struct lane *l)
 {
 	struct err e = ERR_INIT;
-	int n = 0;
+	int n = 0, buried = 0;
 	enum rc rc;
 
 	if (clock_mono_ms() < l->not_before)
 		return false;
 	rc = ship_turn(w->shop->pg, l->queue, l->name, LEASE_MS,
-	    w->shipper->resend_ms, w->arena, &n, &e);
+	    w->shipper->resend_ms, w->arena, &n, &buried, &e);
 	arena_reset(w->arena);
-	if (rc != RC_OK) {
+	if (buried > 0)
+		log_error("task_dead", LOG_S("queue", l->name),
+		    LOG_S("code", e.code), LOG_S("msg", e.msg));
+	/* Some went: the queue is there. */
+	if (rc != RC_OK && (rc != RC_RETRY || n == 0)) {
 		lane_failed(l, rc, &e);
 		return false;
 	}
@@ -112,7 +116,7 @@ lane_turn(struct work *w, struct lane *l)
 		log_info("queue_back", LOG_S("queue", l->name));
 		l->pause_ms = 0;
 	}
-	return n > 0;
+	return n + buried > 0;
 }
 
 static enum rc

@@ -136,7 +136,7 @@ watch_run(const char *conf_path)
 	settings_log(w->conf);
 	w->arena = arena_new();
 	w->pg = watch_pg(w->conf);
-	w->cred = queues_cred_new(w->conf);
+	w->cred = queues_cred_new(w->conf, 0);
 	for (const struct worker_def *d = worker_defs;
 	     d->name != NULL && rc == RC_OK; d++) {
 		if (worker_has_tasks(d))

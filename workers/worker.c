@@ -36,6 +36,7 @@
 #include "shop/shop.h"
 #include "store/aws_cred.h"
 #include "store/outbox.h"
+#include "store/pg.h"
 #include "store/redis.h"
 #include "store/turn.h"
 #include "workers/crew.h"
@@ -85,6 +86,8 @@ struct worker {
 	int64_t backoff_ms, max_backoff_ms;
 	int max_receives;
 	int64_t task_us;      /* what one takes, smoothed */
+	int waited_ms;        /* at the queue, at the last receive */
+	bool suspects;        /* the last batch had one */
 	int64_t long_poll_ms; /* 0: its queue is pg: */
 	struct aws_cred *cred;
 	const struct task *done[QUEUE_BATCH]; /* of this batch */
@@ -525,6 +528,7 @@ run_received(struct worker *k, int n, const struct task tasks[])
 	}
 	if (n_calm > 0)
 		run(k, n_calm, calm);
+	k->suspects = n_suspect > 0;
 	for (int i = 1; i < n_suspect; i++)
 		give_back(k, suspect[i]);
 	if (n_suspect > 0)
@@ -537,6 +541,9 @@ batch_size(const struct worker *k)
 	int64_t n = k->task_us <= 0 ? QUEUE_BATCH
 				    : BATCH_MS * INT64_C(1000) / k->task_us;
 
+	/* A suspect is run alone: none comes along only to be given back. */
+	if (k->suspects)
+		return 1;
 	return n < 1 ? 1 : n > QUEUE_BATCH ? QUEUE_BATCH : (int)n;
 }
 
@@ -554,6 +561,20 @@ receive_wait(const struct worker *k)
 	return ms < 0 ? 0 : (int)ms;
 }
 
+/* After a failure: what cannot be worked on is not received, since a queue
+ * elsewhere counts it. */
+static enum rc
+look_before(struct worker *k, struct err *e)
+{
+	static const struct pg_stmt look = { "worker_look", "SELECT 1", 0 };
+	struct pg_args args = { 0 };
+
+	if (!k->failing || k->long_poll_ms == 0)
+		return RC_OK;
+	return pg_exec(
+	    k->w.shop->pg, PG_PRIMARY, &look, &args, k->w.arena, NULL, e);
+}
+
 /* Tasks received; -1: the queue does not answer. */
 static int
 tasks_turn(struct worker *k)
@@ -567,8 +588,11 @@ tasks_turn(struct worker *k)
 		redis_sub_turn(k->sub);
 	k->woken = false; /* what is written from here on wakes anew */
 	arena_reset(k->batch);
-	rc = queue_receive(
-	    k->queue, batch_size(k), receive_wait(k), k->batch, &tasks, &n, &e);
+	k->waited_ms = receive_wait(k);
+	rc = look_before(k, &e);
+	if (rc == RC_OK)
+		rc = queue_receive(k->queue, batch_size(k), k->waited_ms,
+		    k->batch, &tasks, &n, &e);
 	if (rc == RC_RETRY && strcmp(e.code, "aws_stopped") == 0)
 		return 0;
 	if (rc != RC_OK && !k->failing)
@@ -613,7 +637,7 @@ worker_turn(struct worker *k)
 
 	/* With tasks, or after a wait at the queue itself: no waiting, only
 	 * waking others. */
-	if (n < 0 || (n == 0 && k->long_poll_ms == 0))
+	if (n < 0 || (n == 0 && k->waited_ms < POLL_MS))
 		until += POLL_MS;
 	else if (n == 0 && k->w.shop->waker.noted != 0)
 		until += WAKE_TURN_MS;
@@ -625,7 +649,7 @@ worker_turn(struct worker *k)
 static enum rc
 work_queue(struct worker *k, struct err *e)
 {
-	k->cred = queues_cred_new(k->conf);
+	k->cred = queues_cred_new(k->conf, 0);
 	if (queues_is_remote(k->conf, k->def->name))
 		k->long_poll_ms = conf_int(k->conf, "workers", "long_poll");
 	return queues_open(&(struct queues_opts){ .conf = k->conf,

@@ -16,6 +16,12 @@ url_of(const struct conf *conf, const char *name)
 	return conf_str(conf, section, "url");
 }
 
+static int
+at_most(int64_t ms, int most_ms)
+{
+	return most_ms > 0 && ms > most_ms ? most_ms : (int)ms;
+}
+
 enum rc
 queues_open(const struct queues_opts *opts, const char *name,
     struct queue **out, struct err *e)
@@ -32,8 +38,10 @@ queues_open(const struct queues_opts *opts, const char *name,
 		.remote = { .cred = opts->cred,
 		    .region = conf_str(conf, "aws", "region"),
 		    .endpoint = conf_str(conf, "aws", "endpoint"),
-		    .connect_ms = (int)conf_int(conf, "aws", "connect"),
-		    .timeout_ms = (int)conf_int(conf, "aws", "timeout"),
+		    .connect_ms = at_most(
+			conf_int(conf, "aws", "connect"), opts->most_ms),
+		    .timeout_ms = at_most(
+			conf_int(conf, "aws", "timeout"), opts->most_ms),
 		    .resend_ms = conf_int(conf, "workers", "resend"),
 		    .stop_fd = opts->stop_fd },
 	    },
@@ -57,8 +65,9 @@ queues_any_remote(const struct conf *conf)
 }
 
 struct aws_cred *
-queues_cred_new(const struct conf *conf)
+queues_cred_new(const struct conf *conf, int most_ms)
 {
 	return aws_cred_new(&(struct aws_cred_opts){
-	    .timeout_ms = (int)conf_int(conf, "aws", "timeout"), .sts = "" });
+	    .timeout_ms = at_most(conf_int(conf, "aws", "timeout"), most_ms),
+	    .sts = "" });
 }

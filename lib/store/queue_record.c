@@ -14,17 +14,24 @@
 /* How often it was received, with this time; for which there is a row. */
 static const struct pg_stmt received = { "record_received",
 	"WITH " QUEUE_LAZY " UPDATE outbox SET receives = receives + 1"
-	" FROM lazy WHERE task_id = ANY($1::text[])"
+	" FROM lazy WHERE task_id = ANY($1::text[]) AND queue = $2"
 	" RETURNING task_id, receives",
-	1 };
+	2 };
+static const struct pg_stmt adopt = { "record_adopt",
+	"INSERT INTO outbox (task_id, queue, type, priority, aggregate, data,"
+	"  receives, shipped_at, visible_at)"
+	" VALUES ($1, $2, $3, $4, $5, $6::jsonb, $7::int, now(),"
+	"  now() + $8::bigint * interval '1 ms')"
+	" ON CONFLICT (task_id) DO NOTHING",
+	8 };
 static const struct pg_stmt unstarted = { "record_unstarted",
 	"UPDATE outbox SET receives = greatest(receives - 1, 0)"
 	" WHERE task_id = $1",
 	1 };
 static const struct pg_stmt finished = { "record_done",
 	"WITH " QUEUE_LAZY " DELETE FROM outbox USING lazy"
-	" WHERE task_id = ANY($1::text[])",
-	1 };
+	" WHERE task_id = ANY($1::text[]) AND queue = $2",
+	2 };
 
 /* It is known to be alive: not to be sent again for a while. */
 static const struct pg_stmt failed = { "record_failed",
@@ -90,6 +97,7 @@ record_received(struct pg *pg, int n, struct task tasks[], struct arena *arena,
 	for (int i = 0; i < n; i++)
 		list[i] = &tasks[i];
 	pg_arg_str(&args, ids_of(n, list, arena));
+	pg_arg_str(&args, tasks[0].queue);
 	rc = pg_exec(pg, PG_PRIMARY, &received, &args, arena, &rows, e);
 	for (int r = 0; rc == RC_OK && r < rows.n; r++) {
 		for (int i = 0; i < n; i++) {
@@ -98,6 +106,23 @@ record_received(struct pg *pg, int n, struct task tasks[], struct arena *arena,
 		}
 	}
 	return rc;
+}
+
+enum rc
+record_adopt(struct pg *pg, const struct task *task, int64_t resend_ms,
+    struct arena *arena, struct err *e)
+{
+	struct pg_args args = { 0 };
+
+	pg_arg_str(&args, task->id);
+	pg_arg_str(&args, task->queue);
+	pg_arg_str(&args, task->type);
+	pg_arg_str(&args, task->priority);
+	pg_arg_str(&args, task->aggregate);
+	pg_arg_str(&args, arena_strndup(arena, task->data.p, task->data.n));
+	pg_arg_int(&args, task->receives);
+	pg_arg_int(&args, resend_ms);
+	return pg_exec(pg, PG_PRIMARY, &adopt, &args, arena, NULL, e);
 }
 
 enum rc
@@ -117,6 +142,7 @@ record_done(struct pg *pg, int n, const struct task *const tasks[],
 	struct pg_args args = { 0 };
 
 	pg_arg_str(&args, ids_of(n, tasks, arena));
+	pg_arg_str(&args, tasks[0]->queue);
 	return pg_exec(pg, PG_PRIMARY, &finished, &args, arena, NULL, e);
 }
 
@@ -168,5 +194,5 @@ record_stats(struct pg *pg, const char *name, struct arena *arena,
 	return RC_OK;
 }
 
-const struct pg_stmt *const record_statements[] = { &received, &unstarted,
-	&finished, &failed, &bury, NULL };
+const struct pg_stmt *const record_statements[] = { &received, &adopt,
+	&unstarted, &finished, &failed, &bury, NULL };

@@ -23,6 +23,10 @@ struct pg_stmt;
  */
 enum rc record_received(struct pg *pg, int n, struct task tasks[],
     struct arena *arena, struct err *e);
+/* One without a row, which other software sent: from here on it has one, as if
+ * it had been sent from here; its receives are the task's. */
+enum rc record_adopt(struct pg *pg, const struct task *task, int64_t resend_ms,
+    struct arena *arena, struct err *e);
 /* It was given back unstarted: that receive does not count. */
 enum rc record_unstarted(struct pg *pg, const struct task *task,
     struct arena *arena, struct err *e);

@@ -31,6 +31,8 @@ enum {
 	ATTR_BYTES = 512,   /* what attributes and names take of it, at most */
 	MAX_VISIBILITY_S = 43200,
 	MAX_WAIT_S = 20,
+	/* of ten messages of a queue that somebody made for 1 MiB, as JSON */
+	MAX_ANSWER = 32 << 20,
 	NAME_MAX_BYTES = 128
 };
 
@@ -77,7 +79,8 @@ sqs_open(struct queue *queue, struct err *e)
 				: origin,
 		.cred = r->cred,
 		.connect_ms = r->connect_ms,
-		.timeout_ms = r->timeout_ms };
+		.timeout_ms = r->timeout_ms,
+		.max_answer = MAX_ANSWER };
 	enum rc rc = RC_OK;
 
 	queue->state = s;
@@ -250,7 +253,8 @@ take_messages(struct queue *queue, const json_t *list, int64_t start, int max,
 /*
  * SQS also counts what was given back unstarted. So what comes again is counted
  * by the outbox, which knows nothing of the first time: that spares a statement
- * for nearly all of them, and counts a first one that was given back.
+ * for nearly all of them, and counts a first one that was given back. What
+ * others sent gets a row then.
  */
 static enum rc
 count_receives(struct queue *queue, int n, struct task tasks[],
@@ -271,8 +275,12 @@ count_receives(struct queue *queue, int n, struct task tasks[],
 		return RC_OK;
 	rc = record_received(queue->opts.pg, m, again, arena, e);
 	for (int k = 0; k < m && rc == RC_OK; k++) {
-		if (again[k].receives > 0) /* else it has no row */
-			tasks[of[k]].receives = again[k].receives + 1;
+		if (again[k].receives == 0) { /* it has no row */
+			again[k].receives = 1;
+			rc = record_adopt(queue->opts.pg, &again[k],
+			    queue->opts.remote.resend_ms, arena, e);
+		}
+		tasks[of[k]].receives = again[k].receives + 1;
 	}
 	return rc;
 }
@@ -306,11 +314,13 @@ sqs_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
 	rc = queue_call(queue, c, arena, &tree, e);
 	if (rc != RC_OK)
 		return rc;
-	/* It may have come at the end of the wait: the lease began no earlier
-	 * than the answer less the time that a call without waiting takes. */
-	if (wait_s > 0)
-		start = clock_mono_ms() - 1000 > start ? clock_mono_ms() - 1000
-						       : start;
+	/* It may have come at the end of the wait, and the answer may have been
+	 * on its way for a while: half of the lease is believed. */
+	if (wait_s > 0) {
+		int64_t half = clock_mono_ms() - queue->opts.visibility_ms / 2;
+
+		start = half > start ? half : start;
+	}
 	*n = take_messages(
 	    queue, json_object_get(tree, "Messages"), start, max, arena, tasks);
 	json_decref(tree);
@@ -463,17 +473,16 @@ sqs_return(struct queue *queue, const struct task *task, int64_t delay_ms,
     const char *why, struct arena *arena, struct err *e)
 {
 	struct err later;
-	enum rc rc =
-	    change_visibility(queue, 1, &task, delay_ms, NULL, arena, e);
 
-	/* A history that is not written is no reason to hold on to it. */
-	if (rc == RC_OK && why != NULL)
+	/* First, since it may be received the moment it is visible. What is not
+	 * written is no reason to hold on to it. */
+	if (why != NULL)
 		(void)!record_failed(queue->opts.pg, task,
 		    delay_ms + queue->opts.remote.resend_ms, why, arena,
 		    &later);
-	else if (rc == RC_OK)
+	else
 		(void)!record_unstarted(queue->opts.pg, task, arena, &later);
-	return rc;
+	return change_visibility(queue, 1, &task, delay_ms, NULL, arena, e);
 }
 
 static enum rc
@@ -548,6 +557,10 @@ send_entries(struct queue *queue, json_t *entries, bool sent[],
 	json_t *tree;
 	enum rc rc = queue_call(queue, c, arena, &tree, e);
 
+	/* What the service refuses as a whole (a key that is switched off, a
+	 * right that is missing) is no task's fault. */
+	if (rc == RC_INVALID || rc == RC_NONE)
+		rc = e->rc = RC_FAIL;
 	if (rc != RC_OK)
 		return rc;
 	rc = judge_sent(tree, sent, e);
@@ -676,6 +689,8 @@ attributes_of(
 		json_object_set_new(a, "FifoQueue", json_string("true"));
 	if (dead_arn == NULL)
 		return a;
+	json_object_set_new(
+	    a, "MaximumMessageSize", json_string(text_num(MAX_BYTES, n)));
 	json_object_set_new(a, "VisibilityTimeout",
 	    json_string(text_num(whole_seconds(q->visibility_ms), n)));
 	json_object_set_new(

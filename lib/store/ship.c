@@ -38,7 +38,7 @@ static const struct pg_stmt claim = { "ship_claim",
 /* $1: ids; $2: the lease */
 static const struct pg_stmt sent = { "ship_sent",
 	"WITH " QUEUE_LAZY " UPDATE outbox SET lease = NULL,"
-	" lease_until = NULL, shipped_at = now(),"
+	" lease_until = NULL, shipped_at = coalesce(shipped_at, now()),"
 	" visible_at = now() + $3::bigint * interval '1 ms' FROM lazy"
 	" WHERE task_id = ANY($1::text[]) AND lease = $2",
 	3 };
@@ -137,13 +137,13 @@ bury_first(struct pg *pg, struct batch *b, const struct err *why,
 enum rc
 ship_turn(struct pg *pg, struct queue *queue, const char *name,
     int64_t lease_ms, int64_t resend_ms, struct arena *arena, int *n,
-    struct err *e)
+    int *buried, struct err *e)
 {
 	struct err later = ERR_INIT;
 	struct batch b;
 	enum rc rc, noted;
 
-	*n = 0;
+	*n = *buried = 0;
 	rc = batch_claim(pg, name, lease_ms, arena, &b, e);
 	if (rc != RC_OK || b.n == 0)
 		return rc;
@@ -153,7 +153,7 @@ ship_turn(struct pg *pg, struct queue *queue, const char *name,
 	if (rc == RC_INVALID) {
 		noted = bury_first(pg, &b, e, arena, &later);
 		rc = RC_OK; /* the others go with the next turn */
-		*n += 1;
+		*buried = noted == RC_OK;
 		if (noted != RC_OK) {
 			*e = later;
 			rc = noted;

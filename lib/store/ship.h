@@ -23,10 +23,10 @@ struct queue;
 /* One batch of what is due for that queue: claim, send, note. *n: how many the
  * queue has now; 0: nothing was due. An error of the queue gives the rest of
  * the claim back, due at once; one that can never be sent goes to the dead
- * letters. */
+ * letters: *buried, why in e. */
 enum rc ship_turn(struct pg *pg, struct queue *queue, const char *name,
     int64_t lease_ms, int64_t resend_ms, struct arena *arena, int *n,
-    struct err *e);
+    int *buried, struct err *e);
 
 extern const struct pg_stmt *const ship_statements[];
 

@@ -44,6 +44,30 @@ add_string(struct strbuf *out, const char *name, const char *value)
 	strbuf_adds(out, "\",");
 }
 
+/*
+ * As it is, but U+FFFE and U+FFFF, which SQS refuses as XML does, are escaped:
+ * in JSON they can stand in strings only.
+ */
+static void
+add_data(struct strbuf *out, struct span data)
+{
+	const char *p = data.p, *end = data.p + data.n, *at;
+
+	while (p < end && (at = memchr(p, '\xef', (size_t)(end - p))) != NULL) {
+		bool escape = end - at >= 3 && at[1] == '\xbf' &&
+			      (at[2] == '\xbe' || at[2] == '\xbf');
+
+		strbuf_add(out, p, (size_t)(at - p));
+		if (escape)
+			strbuf_adds(
+			    out, at[2] == '\xbe' ? "\\ufffe" : "\\uffff");
+		else
+			strbuf_addc(out, *at);
+		p = at + (escape ? 3 : 1);
+	}
+	strbuf_add(out, p, (size_t)(end - p));
+}
+
 void
 task_envelope_write(const struct task *task, struct strbuf *out)
 {
@@ -54,7 +78,7 @@ task_envelope_write(const struct task *task, struct strbuf *out)
 	strbuf_adds(out, "\"createdAt\":\"");
 	add_time(out, task->created_ms);
 	strbuf_adds(out, "\",\"data\":");
-	strbuf_addspan(out, task->data);
+	add_data(out, task->data);
 	strbuf_addc(out, '}');
 }
 

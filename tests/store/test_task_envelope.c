@@ -26,6 +26,24 @@ teardown(void)
 	arena_free(arena);
 }
 
+/* SQS takes neither, raw; other characters with the same first bytes stay. */
+START_TEST(noncharacters_are_escaped)
+{
+	struct task task = { .id = "0123456789abcdef0123456789abcdef",
+		.type = "track_event",
+		.priority = "low",
+		.data = span_of("{\"a\":\"x\xef\xbf\xbf\xef\xbf\xbdy\xef\xbf"
+				"\xbe\xef\"}") };
+	struct strbuf sb;
+
+	strbuf_init(&sb, 256);
+	task_envelope_write(&task, &sb);
+	ck_assert_ptr_nonnull(strstr(
+	    sb.s, "{\"a\":\"x\\uffff\xef\xbf\xbdy\\ufffe\xef\"}}"));
+	strbuf_release(&sb);
+}
+END_TEST
+
 START_TEST(a_task_is_written_as_the_envelope)
 {
 	struct task task = { .id = ID,
@@ -212,6 +230,7 @@ main(void)
 	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, noncharacters_are_escaped);
 	tcase_add_test(tc, a_task_is_written_as_the_envelope);
 	tcase_add_test(tc, what_was_written_is_read);
 	tcase_add_loop_test(
