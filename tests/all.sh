@@ -114,7 +114,8 @@ suite_fuzz() {
 	rc=$?
 	one "fuzz: make with clang" $rc "$d/make.out"
 	[ $rc = 0 ] || return 0
-	make -j"$jobs" fuzz-check >"$d/fuzz.out" 2>&1
+	FUZZ_SECONDS=${FUZZ_SECONDS:-10} make -j"$jobs" fuzz-check \
+		>"$d/fuzz.out" 2>&1
 	rc=$?
 	tail -n 20 "$d/fuzz.out"
 	one "fuzz: a short run of every target" $rc "$d/fuzz.out"
