@@ -58,8 +58,8 @@ const struct pg_stmt purchase_place = { "purchase_place",
 	"   variant_id, title, variant_title, quantity, price)"
 	"  SELECT $1::text, 1, $3::int8, $4::int8, t.title,"
 	"   t.variant_title, 1, t.price FROM ord, item t)"
-	" INSERT INTO outbox (aggregate, task_id, queue, type, priority, data)"
-	" SELECT $1::text, k.* FROM ord, (VALUES"
+	" INSERT INTO outbox (task_id, queue, type, priority, data)"
+	" SELECT k.* FROM ord, (VALUES"
 	"  ($14::text, 'payment', 'process_payment', 'high', $13::jsonb),"
 	"  ($15::text, 'email', 'order_confirmation', 'low', $21::jsonb),"
 	"  ($16::text, 'analytics', 'order_placed', 'low', $21::jsonb)) k",
