@@ -3,12 +3,18 @@
  * epoll on all of them and the listening socket. A kept connection that is
  * readable is looked at first: nothing there means that the web server closed
  * it, else FCGX_Accept_r reads the request.
+ *
+ * A child whose slots are all taken leaves new connections to the others. With
+ * a slot for every connection the first child or two take all of them, and the
+ * rest of the processes sleep: cheaper, since nobody is ever switched to, but
+ * then it is not that many processes that serve.
  */
 #include "bench/floor_loop.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +33,8 @@ struct loop {
 	int listen_fd, ep;
 	FCGX_Request *req;
 	char *used; /* by slot */
+	int n_used;
+	bool full; /* the listening socket is not watched */
 };
 
 void
@@ -73,13 +81,31 @@ answer(struct loop *f, int slot)
 }
 
 static void
+set_used(struct loop *f, int slot, bool used)
+{
+	bool full;
+
+	f->n_used += used - f->used[slot];
+	f->used[slot] = used;
+	full = f->n_used == f->opts->slots;
+	if (full == f->full)
+		return;
+	f->full = full;
+	if (full)
+		epoll_ctl(f->ep, EPOLL_CTL_DEL, f->listen_fd, NULL);
+	else
+		watch(f, f->listen_fd, EPOLLIN | EPOLLEXCLUSIVE,
+		    f->opts->slots);
+}
+
+static void
 take_new(struct loop *f)
 {
 	for (int slot = 0; slot < f->opts->slots; slot++) {
 		if (f->used[slot])
 			continue;
 		if (answer(f, slot)) {
-			f->used[slot] = 1;
+			set_used(f, slot, true);
 			watch(f, f->req[slot].ipcFd, EPOLLIN, slot);
 		}
 		return;
@@ -93,11 +119,12 @@ take_kept(struct loop *f, int slot)
 	char byte;
 
 	if (recv(r->ipcFd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0) {
-		f->used[slot] = (char)answer(f, slot);
+		if (!answer(f, slot))
+			set_used(f, slot, false);
 	} else {
 		FCGX_Free(r, 1);
 		r->ipcFd = -1;
-		f->used[slot] = 0;
+		set_used(f, slot, false);
 	}
 }
 

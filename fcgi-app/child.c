@@ -54,7 +54,8 @@ enum {
 	LINGER_MS = 5000,
 	LINGER_BYTES = 64 << 20,
 	IO_MS = 10000, /* a peer that neither sends nor takes a byte */
-	FEW = 4        /* connections that need no balancing */
+	FEW = 4,       /* connections that need no balancing */
+	ABOVE_MS = 10  /* how old a judgement of the balance may be */
 };
 
 /* In epoll's data beside the number of a slot. */
@@ -82,6 +83,9 @@ struct child {
 	int lingering;
 	int next_free;       /* where to look first */
 	bool waits;          /* listening and handover socket are watched */
+	bool above;          /* more than its share of connections... */
+	int above_held;      /* ...when it held this many... */
+	int64_t above_ms;    /* ...then */
 	int64_t pause_until; /* out of descriptors */
 	int app_fd[APP_FDS];
 	int n_app_fd;
@@ -388,11 +392,24 @@ above_mean(const struct child *c)
 	return c->held * live > total + 3 * live;
 }
 
+/* The same, looked up again when it may have changed: the other children write
+ * to their slots at each request, so that reading them all is no small thing. */
+static bool
+over_share(struct child *c, int64_t now)
+{
+	if (c->held != c->above_held || now - c->above_ms >= ABOVE_MS) {
+		c->above = above_mean(c);
+		c->above_held = c->held;
+		c->above_ms = now;
+	}
+	return c->above;
+}
+
 static void
 update_waiting(struct child *c, int64_t now)
 {
 	bool want = !c->draining && c->held < c->o->slots &&
-		    now >= c->pause_until && !above_mean(c);
+		    now >= c->pause_until && !over_share(c, now);
 	int op = want ? EPOLL_CTL_ADD : EPOLL_CTL_DEL;
 
 	if (want == c->waits)

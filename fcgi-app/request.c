@@ -152,7 +152,9 @@ parse_params(struct request *rq, const char *value[N_KNOWN])
 			continue;
 		for (int k = known_of_len[name] - 1;
 		     k < N_KNOWN && known_names[k].n == name; k++) {
-			if (memcmp(*p, known_names[k].name, name) != 0)
+			/* The last letter tells most of them apart. */
+			if (eq[-1] != known_names[k].name[name - 1] ||
+			    memcmp(*p, known_names[k].name, name) != 0)
 				continue;
 			if (value[k] == NULL)
 				value[k] = eq + 1;
@@ -240,19 +242,20 @@ media_type(struct arena *arena, const char *s)
 	return out;
 }
 
-/* RFC 9110, section 5.6.2 */
+/* RFC 9110, section 5.6.2; one bit for each of the characters from 0. */
 static bool
 is_token(const char *s, size_t max)
 {
-	static const char marks[] = "!#$%&'*+-.^_`|~";
+	static const uint64_t set[4] = {
+		UINT64_C(0x03ff6cfa00000000), /* !#$%&'*+-. and digits */
+		UINT64_C(0x57ffffffc7fffffe), /* letters ^_`|~ */
+	};
 	size_t n = 0;
 
 	for (; s[n] != '\0'; n++) {
-		char c = s[n];
+		unsigned char c = (unsigned char)s[n];
 
-		if (n == max ||
-		    !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') ||
-			(c >= 'A' && c <= 'Z') || strchr(marks, c) != NULL))
+		if (n == max || (set[c / 64] >> c % 64 & 1) == 0)
 			return false;
 	}
 	return n > 0;
@@ -295,7 +298,7 @@ parse_waited(
 
 	if (start == NULL || (began = parse_msec(start)) < 0)
 		return;
-	now = clock_wall_ms();
+	now = clock_wall_coarse_ms();
 	rq->waited_ms = now > began ? now - began : 0;
 	if (limits->client_deadline_ms > 0 &&
 	    rq->waited_ms > limits->client_deadline_ms &&

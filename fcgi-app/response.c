@@ -68,19 +68,24 @@ response_bodyless(const struct response *rs, const struct request *rq)
 	return rq->method == M_HEAD || rs->status == 204 || rs->status == 304;
 }
 
+/* front: "Name: ", or "" where the value is a whole line. False: the value
+ * holds a line end. */
 static bool
-head_line(struct strbuf *out, const char *name, const char *value)
+head_line(struct strbuf *out, const char *front, const char *value)
 {
+	size_t n, m;
+	char *p;
+
 	if (value == NULL)
 		return true;
-	if (strpbrk(value, "\r\n") != NULL)
+	n = strlen(front);
+	m = strlen(value);
+	if (memchr(value, '\r', m) != NULL || memchr(value, '\n', m) != NULL)
 		return false;
-	if (name != NULL) {
-		strbuf_adds(out, name);
-		strbuf_add(out, ": ", 2);
-	}
-	strbuf_adds(out, value);
-	strbuf_add(out, "\r\n", 2);
+	p = strbuf_room(out, n + m + 2);
+	memcpy(p, front, n);
+	memcpy(p + n, value, m);
+	memcpy(p + n + m, "\r\n", 2);
 	return true;
 }
 
@@ -97,18 +102,18 @@ response_head(const struct response *rs, const struct request *rq,
 	strbuf_addc(out, ' ');
 	strbuf_adds(out, status_reason(rs->status));
 	strbuf_add(out, "\r\n", 2);
-	ok = head_line(out, "Content-Type", rs->type) &&
-	     head_line(out, "Cache-Control",
+	ok = head_line(out, "Content-Type: ", rs->type) &&
+	     head_line(out, "Cache-Control: ",
 		 rs->cache == NULL ? "private, no-store" : rs->cache) &&
-	     head_line(out, "ETag", rs->etag) &&
-	     head_line(out, "Content-Encoding", rs->encoding) &&
+	     head_line(out, "ETag: ", rs->etag) &&
+	     head_line(out, "Content-Encoding: ", rs->encoding) &&
 	     head_line(
-		 out, "Vary", rs->vary_encoding ? "Accept-Encoding" : NULL);
+		 out, "Vary: ", rs->vary_encoding ? "Accept-Encoding" : NULL);
 	for (int i = 0; ok && i < rs->n_extra; i++)
-		ok = head_line(out, NULL, rs->extra[i]);
+		ok = head_line(out, "", rs->extra[i]);
 	/* Who may share an answer must not be told whose it was first. */
 	if (rs->cache == NULL || strncmp(rs->cache, "public", 6) != 0)
-		ok = ok && head_line(out, "X-Request-Id", rq->id);
+		ok = ok && head_line(out, "X-Request-Id: ", rq->id);
 	if (!ok) {
 		strbuf_trunc(out, start);
 		return err_set(e, RC_FAIL, "bad_header",
@@ -116,7 +121,7 @@ response_head(const struct response *rs, const struct request *rq,
 	}
 	if (rs->status != 204 && rs->status != 304) {
 		head_line(
-		    out, "Content-Length", text_num((int64_t)rs->body.n, num));
+		    out, "Content-Length: ", text_num((int64_t)rs->body.n, num));
 	}
 	strbuf_add(out, "\r\n", 2);
 	return RC_OK;

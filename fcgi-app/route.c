@@ -21,6 +21,8 @@ static const struct route {
 	enum method method;
 	handler *handle;
 } routes[] = {
+	/* What a crush asks for comes first. */
+	{ "/api/flash-sale/purchase", M_POST, api_purchase_post },
 	{ "/", M_GET, page_home },
 	{ "/products", M_GET, page_products },
 	{ "/products/{id}", M_GET, page_product },
@@ -29,7 +31,6 @@ static const struct route {
 	{ "/api/products", M_GET, api_product_list },
 	{ "/api/products/{id}/stock", M_GET, api_product_stock },
 	{ "/api/events", M_POST, api_event_post },
-	{ "/api/flash-sale/purchase", M_POST, api_purchase_post },
 	{ "/api/orders", M_POST, api_order_post },
 	{ "/api/orders/{order}", M_GET, api_order_get },
 	{ "/api/orders/{order}/payment", M_POST, api_order_payment },
@@ -195,7 +196,8 @@ int
 route_status(enum rc rc, const char *code)
 {
 	for (size_t i = 0; i < sizeof statuses / sizeof *statuses; i++) {
-		if (strcmp(statuses[i].code, code) == 0)
+		if (statuses[i].code[0] == code[0] &&
+		    strcmp(statuses[i].code, code) == 0)
 			return statuses[i].status;
 	}
 	switch (rc) {

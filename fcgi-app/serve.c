@@ -280,7 +280,7 @@ serve_request(struct serve *serve, struct app *app, int fd)
 	struct score_slot *score = serve->opts.score;
 	enum serve_result result;
 
-	score_begin(score, clock_mono_us());
+	score_begin(score, clock_coarse_ms() * 1000);
 	r->ipcFd = fd;
 	r->keepConnection = 1; /* or what comes next would close it */
 	FCGX_Detach(r);

@@ -44,6 +44,12 @@ clock_wall_ms(void)
 }
 
 int64_t
+clock_wall_coarse_ms(void)
+{
+	return now_us(CLOCK_REALTIME_COARSE) / 1000;
+}
+
+int64_t
 deadline_in(int64_t ms)
 {
 	return clock_mono_ms() + ms;

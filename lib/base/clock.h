@@ -17,6 +17,7 @@ int64_t clock_mono_us(void);
  * the price, for what is asked several times a request. */
 int64_t clock_coarse_ms(void);
 int64_t clock_wall_ms(void); /* since 1970-01-01T00:00:00Z */
+int64_t clock_wall_coarse_ms(void);
 
 /* A deadline that many milliseconds from now. */
 int64_t deadline_in(int64_t ms);

@@ -66,6 +66,19 @@ strbuf_add(struct strbuf *sb, const void *p, size_t n)
 	sb->s[sb->len] = '\0';
 }
 
+char *
+strbuf_room(struct strbuf *sb, size_t n)
+{
+	char *at;
+
+	if (n >= sb->cap - sb->len)
+		strbuf_grow(sb, n);
+	at = sb->s + sb->len;
+	sb->len += n;
+	sb->s[sb->len] = '\0';
+	return at;
+}
+
 void
 strbuf_adds(struct strbuf *sb, const char *s)
 {

@@ -23,6 +23,8 @@ void strbuf_grow(struct strbuf *sb, size_t extra);
 void strbuf_trunc(struct strbuf *sb, size_t len); /* len <= sb->len */
 
 void strbuf_add(struct strbuf *sb, const void *p, size_t n);
+/* Makes it n bytes longer and returns where they are to be written, at once. */
+char *strbuf_room(struct strbuf *sb, size_t n);
 void strbuf_adds(struct strbuf *sb, const char *s);
 void strbuf_addspan(struct strbuf *sb, struct span s);
 void strbuf_addc(struct strbuf *sb, char c);

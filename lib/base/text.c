@@ -37,10 +37,24 @@ utf8_sequence(const char *p, size_t n)
 	return len;
 }
 
+/* Most text is: eight bytes at a time. */
+static bool
+ascii8(const char *s)
+{
+	uint64_t x;
+
+	memcpy(&x, s, sizeof x);
+	return (x & UINT64_C(0x8080808080808080)) == 0;
+}
+
 bool
 utf8_valid(const char *s, size_t n)
 {
 	for (size_t i = 0; i < n;) {
+		while (n - i >= 8 && ascii8(s + i))
+			i += 8;
+		if (i == n)
+			break;
 		size_t len = utf8_sequence(s + i, n - i);
 
 		if (len == 0)

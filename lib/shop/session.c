@@ -11,6 +11,11 @@
  * A replica may not have a session that began a moment ago: none there is
  * asked of the primary. That an ended one does not come back from a replica is
  * the cache's doing (cache.h, versions).
+ *
+ * SHA-256 of the token is a third of what an answer "sold out" costs beyond the
+ * protocol, so a process remembers the hashes of the tokens that it saw, found
+ * by SipHash under a key of its own: who does not know that key cannot make a
+ * token that is taken for another's, and the tokens themselves are not kept.
  */
 #include "shop/session.h"
 
@@ -35,12 +40,21 @@ enum {
 	SEEN_MAX = 64,        /* noted at a time; more are noted again */
 	SEEN_PART = 20,       /* of idle */
 	SEEN_PAUSE_MS = 5000, /* after a failure */
+	HASHES = 4096,        /* remembered; a power of two */
 };
 
 #define KEY "session:"
 
+/* A token's SipHash-2-4 of 128 bits, and its SHA-256 in hex; all zero: free. */
+struct known_hash {
+	unsigned char token[crypto_shorthash_siphashx24_BYTES];
+	char hex[HEX];
+};
+
 struct sessions {
 	int64_t idle_ms, absolute_s;
+	unsigned char hash_key[crypto_shorthash_siphashx24_KEYBYTES];
+	struct known_hash *hashes; /* HASHES of them */
 	int n_seen;
 	char seen[SEEN_MAX][HEX + 1];
 	int64_t seen_not_before; /* mono ms */
@@ -53,12 +67,17 @@ sessions_new(const struct conf *conf)
 
 	s->idle_ms = conf_int(conf, "session", "idle") * 1000;
 	s->absolute_s = conf_int(conf, "session", "absolute");
+	randombytes_buf(s->hash_key, sizeof s->hash_key);
+	s->hashes = xcalloc(HASHES, sizeof *s->hashes);
 	return s;
 }
 
 void
 sessions_free(struct sessions *sessions)
 {
+	if (sessions == NULL)
+		return;
+	free(sessions->hashes);
 	free(sessions);
 }
 
@@ -221,15 +240,14 @@ record_write(const struct pg_rows *rows, struct strbuf *out)
 static bool
 next_number(struct span *s, char end, int64_t *out)
 {
-	const char *at = s->n == 0 ? NULL : memchr(s->p, end, s->n);
-	size_t n;
+	size_t n = 0;
 
-	if (at == NULL)
+	while (n < s->n && s->p[n] != end)
+		n++;
+	if (n == s->n ||
+	    !text_int((struct span){ s->p, n }, 0, INT64_MAX, out))
 		return false;
-	n = (size_t)(at - s->p);
-	if (!text_int((struct span){ s->p, n }, 0, INT64_MAX, out))
-		return false;
-	*s = (struct span){ at + 1, s->n - n - 1 };
+	*s = (struct span){ s->p + n + 1, s->n - n - 1 };
 	return true;
 }
 
@@ -323,22 +341,46 @@ session_form_token(const char *token, struct arena *arena)
 	return token_hex(arena_concat(arena, "souk form ", token, NULL), arena);
 }
 
+/* SHA-256 of a token in hex, with a NUL. False: it cannot be a token. */
+static bool
+find_hash(struct sessions *s, const char *token, char hex[HEX + 1])
+{
+	unsigned char id[crypto_shorthash_siphashx24_BYTES], hash[32];
+	size_t n = strnlen(token, SECRET_CHARS + 1);
+	struct known_hash *known;
+
+	if (n != SECRET_CHARS)
+		return false;
+	(void)crypto_shorthash_siphashx24(
+	    id, (const unsigned char *)token, n, s->hash_key);
+	known = &s->hashes[(id[0] | id[1] << 8) % HASHES];
+	if (memcmp(known->token, id, sizeof id) != 0) {
+		if (!secret_well_formed(token))
+			return false;
+		secret_hash(token, hash);
+		text_hex(hash, sizeof hash, hex);
+		memcpy(known->token, id, sizeof id);
+		memcpy(known->hex, hex, HEX);
+		return true;
+	}
+	memcpy(hex, known->hex, HEX);
+	hex[HEX] = '\0';
+	return true;
+}
+
 enum rc
 session_find(struct shop *shop, const char *token, struct arena *arena,
     struct session *out, struct err *e)
 {
 	char key[sizeof KEY + HEX] = KEY;
 	struct fetch f = { .shop = shop, .hex = key + sizeof KEY - 1 };
-	unsigned char hash[32];
 	struct cache_entry entry;
 	struct record r;
 	int64_t now_ms;
 	enum rc rc;
 
-	if (!secret_well_formed(token))
+	if (!find_hash(shop->sessions, token, key + sizeof KEY - 1))
 		return nobody(e);
-	secret_hash(token, hash);
-	text_hex(hash, sizeof hash, key + sizeof KEY - 1);
 	rc = cache_get(shop->cache, &shop->kind[SK_SESSION], key, fetch, &f,
 	    arena, &entry, e);
 	if (rc == RC_NONE)
@@ -353,7 +395,7 @@ session_find(struct shop *shop, const char *token, struct arena *arena,
 	if (!record_read(entry.body, &r))
 		return err_set(e, RC_FAIL, "bad_record",
 		    "session:%s is not a session", f.hex);
-	now_ms = clock_wall_ms();
+	now_ms = clock_wall_coarse_ms();
 	if (now_ms >= over_ms(shop, &r))
 		return nobody(e);
 	if (now_ms - r.seen_ms > shop->sessions->idle_ms / SEEN_PART)

@@ -122,6 +122,10 @@ shop_open(const struct conf *conf, const char *name, struct doing *doing,
 	    .query_ms = (int)conf_int(conf, "postgres", "query"),
 	    .pooler = strcmp(conf_str(conf, "postgres", "pooler"),
 			  "transaction") == 0,
+	    /* A plan lives as long as its connection. One that was made when
+	     * `orders` was known to have two rows would read the thousands of
+	     * a rush, at each purchase, until autovacuum looks again. */
+	    .by_index = true,
 	    .app_name = name,
 	    .doing = doing,
 	});

@@ -46,6 +46,7 @@ struct node {
 struct pg {
 	struct node primary, replica;
 	int connect_ms, query_ms;
+	bool by_index;
 	bool pooler;
 	char *app_name;
 	struct doing *doing;
@@ -65,6 +66,7 @@ pg_new(const struct pg_opts *opts)
 		pg->replica.url = xstrdup(opts->replica_url);
 	pg->connect_ms = opts->connect_ms;
 	pg->query_ms = opts->query_ms;
+	pg->by_index = opts->by_index;
 	pg->pooler = opts->pooler;
 	pg->app_name =
 	    xstrdup(opts->app_name == NULL ? "souk" : opts->app_name);
@@ -216,7 +218,7 @@ connect_by(PGconn *conn, int64_t deadline)
 static PGconn *
 connect_start(struct pg *pg, const struct node *node)
 {
-	char options[160];
+	char options[192];
 	const char *keys[] = { "dbname", "fallback_application_name",
 		"client_encoding", pg->pooler ? NULL : "options", NULL };
 	const char *values[] = { node->url, pg->app_name, "UTF8", options,
@@ -225,8 +227,9 @@ connect_start(struct pg *pg, const struct node *node)
 	(void)snprintf(options, sizeof options,
 	    "-c statement_timeout=%d -c lock_timeout=%d "
 	    "-c idle_in_transaction_session_timeout=60000 "
-	    "-c TimeZone=UTC",
-	    pg->query_ms, pg->query_ms);
+	    "-c TimeZone=UTC%s",
+	    pg->query_ms, pg->query_ms,
+	    pg->by_index ? " -c enable_seqscan=off" : "");
 	return PQconnectStartParams(keys, values, 1);
 }
 

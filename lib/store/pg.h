@@ -28,6 +28,9 @@ struct pg_opts {
 	int query_ms;            /* deadline of a statement unless said else */
 	bool pooler;             /* behind PgBouncer in transaction mode: no named
 	                            statements, no session settings */
+	bool by_index;           /* plan without sequential scans where an
+	                            index can do it, whatever a table's
+	                            statistics say */
 	const char *app_name;    /* shown in pg_stat_activity; copied */
 	struct doing *doing;     /* NULL: nobody watches */
 };

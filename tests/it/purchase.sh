@@ -142,6 +142,28 @@ eq "the next try" 200 "$(post "$buy" -H "Idempotency-Key: $key")"
 eq "is the same hold: one order" 3 "$(stock_left)"
 eq "one hold each" 3 "$(it_redis HLEN "stock:{$sale:$variant}:holds")"
 
+it_note "a rush on tables that were just seen to be all but empty"
+it_psql -U postgres -c "VACUUM ANALYZE"
+it_stop fcgi
+scans() {
+	it_psql -c "SELECT sum(seq_scan) FROM pg_stat_user_tables WHERE relname
+		IN ('orders', 'order_line', 'sale_unit', 'outbox', 'session')"
+}
+sale 100 open '-1 hour' '1 hour'
+for n in {40..69}; do
+	buyer $n
+done
+before=$(scans)
+it_start_fcgi fcgi.children=1 sale.deadline=2s postgres.connect=1s
+for n in {40..69}; do
+	cookie=souk_session=$(printf '%042dA' $n)
+	post "$buy"
+done >"$IT/rush"
+eq "all of them buy" 30 "$(grep -o 200 "$IT/rush" | wc -l)"
+it_stop fcgi
+eq "no table was read from end to end" "$before" "$(scans)"
+it_start_fcgi sale.deadline=2s postgres.connect=1s
+
 it_note "Redis away"
 it_stop redis
 eq "503" 503 "$(post "$buy")"
