@@ -7,7 +7,7 @@
  */
 #include "store/aws.h"
 
-#include <curl/curl.h>
+#include <assert.h>
 #include <jansson.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "base/xmalloc.h"
 #include "store/aws_cred.h"
+#include "store/http.h"
 
 enum {
 	MAX_ANSWER = 8 << 20,
@@ -31,7 +32,7 @@ enum {
 
 struct aws {
 	CURLM *multi;
-	CURL *curl;
+	struct http http;
 	char *service, *region, *endpoint, *host;
 	struct aws_cred *cred;
 	int connect_ms, timeout_ms;
@@ -68,11 +69,12 @@ aws_new(const struct aws_opts *opts, struct aws **out, struct err *e)
 		return err_set(e, RC_INVALID, "bad_configuration",
 		    "%s: no region: set [aws] region or AWS_REGION",
 		    opts->service);
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return err_set(e, RC_FAIL, "curl", "libcurl does not start");
 	aws = xcalloc(1, sizeof *aws);
+	if (http_open(&aws->http, e) != RC_OK) {
+		free(aws);
+		return e->rc;
+	}
 	aws->multi = curl_multi_init();
-	aws->curl = curl_easy_init();
 	aws->service = xstrdup(opts->service);
 	aws->region = xstrdup(opts->region);
 	aws->endpoint = xstrdup(opts->endpoint);
@@ -81,7 +83,7 @@ aws_new(const struct aws_opts *opts, struct aws **out, struct err *e)
 	aws->connect_ms = opts->connect_ms;
 	aws->timeout_ms = opts->timeout_ms;
 	aws->max_answer = opts->max_answer > 0 ? opts->max_answer : MAX_ANSWER;
-	if (aws->multi == NULL || aws->curl == NULL) {
+	if (aws->multi == NULL) {
 		aws_free(aws);
 		return err_set(e, RC_FAIL, "curl", "libcurl does not start");
 	}
@@ -94,7 +96,7 @@ aws_free(struct aws *aws)
 {
 	if (aws == NULL)
 		return;
-	curl_easy_cleanup(aws->curl);
+	http_close(&aws->http);
 	curl_multi_cleanup(aws->multi);
 	free(aws->service);
 	free(aws->region);
@@ -229,69 +231,32 @@ error_of(const struct aws_answer *a, struct arena *arena, const char **words)
 /* ---- one exchange */
 
 static void
-set_protocols(CURL *curl)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	(void)curl_easy_setopt(
-	    curl, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
-#endif
-}
-
-static void
-list_add(struct curl_slist **list, const char *line)
-{
-	struct curl_slist *more = curl_slist_append(*list, line);
-
-	if (more == NULL)
-		xmalloc_failed();
-	*list = more;
-}
-
-static void
 set_up(struct aws *aws, const struct aws_request *rq,
-    const struct sigv4_signed *s, struct incoming *in, struct curl_slist *list,
-    char *why)
+    const struct sigv4_signed *s, struct incoming *in)
 {
-	CURL *c = aws->curl;
+	struct http_request hr = { .method = rq->method,
+		.url = arena_concat(in->arena, aws->endpoint, s->target, NULL),
+		.body = rq->body,
+		.connect_ms = aws->connect_ms,
+		.timeout_ms =
+		    rq->timeout_ms > 0 ? rq->timeout_ms : aws->timeout_ms,
+		.take = take_body,
+		.arg = in };
+	CURL *c = aws->http.curl;
 
-	curl_easy_reset(c); /* keeps nothing but what the multi handle has */
-	(void)curl_easy_setopt(c, CURLOPT_URL,
-	    arena_concat(in->arena, aws->endpoint, s->target, NULL));
+	static_assert((int)HTTP_HEADERS >= (int)SIGV4_HEADERS);
+	for (int i = 0; i < s->n_headers; i++)
+		hr.header[i] = s->header[i];
+	http_begin(&aws->http, &hr);
 	(void)curl_easy_setopt(c, CURLOPT_PATH_AS_IS, 1L);
-	if (strcmp(rq->method, "HEAD") == 0) {
-		(void)curl_easy_setopt(c, CURLOPT_NOBODY, 1L);
-	} else if (strcmp(rq->method, "GET") != 0) {
-		(void)curl_easy_setopt(
-		    c, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body.n);
-		(void)curl_easy_setopt(
-		    c, CURLOPT_POSTFIELDS, rq->body.n == 0 ? "" : rq->body.p);
-		(void)curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, rq->method);
-	}
-	(void)curl_easy_setopt(c, CURLOPT_HTTPHEADER, list);
-	(void)curl_easy_setopt(c, CURLOPT_TIMEOUT_MS,
-	    (long)(rq->timeout_ms > 0 ? rq->timeout_ms : aws->timeout_ms));
 	if (rq->stall_ms > 0) {
 		(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
 		(void)curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME,
 		    (long)(rq->stall_ms + 999) / 1000);
 	}
-	(void)curl_easy_setopt(
-	    c, CURLOPT_CONNECTTIMEOUT_MS, (long)aws->connect_ms);
-	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
 	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
-	(void)curl_easy_setopt(c, CURLOPT_TCP_KEEPALIVE, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "souk");
-	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, take_body);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, in);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, in);
-	set_protocols(c);
 }
 
 static bool
@@ -357,8 +322,6 @@ exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
 		.region = aws->region,
 		.service = aws->service,
 		.wall_ms = clock_wall_ms() };
-	char why[CURL_ERROR_SIZE] = "";
-	struct curl_slist *list = NULL;
 	struct sigv4_signed s;
 	struct sigv4_key key;
 	const char *words;
@@ -376,16 +339,13 @@ exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
 	if ((rc = aws_cred_get(aws->cred, arena, &key, e)) != RC_OK)
 		return rc;
 	sigv4_sign(&sr, &key, arena, &s);
-	for (int i = 0; i < s.n_headers; i++)
-		list_add(&list, s.header[i]);
-	list_add(&list, "Expect:"); /* nobody is asked first */
 	strbuf_init(&in.body, 4096);
-	set_up(aws, rq, &s, &in, list, why);
-	(void)curl_multi_add_handle(aws->multi, aws->curl);
+	set_up(aws, rq, &s, &in);
+	(void)curl_multi_add_handle(aws->multi, aws->http.curl);
 	stopped = carry_out(aws, rq, &in, &code);
 	(void)curl_easy_getinfo(
-	    aws->curl, CURLINFO_RESPONSE_CODE, &out->status);
-	(void)curl_multi_remove_handle(aws->multi, aws->curl);
+	    aws->http.curl, CURLINFO_RESPONSE_CODE, &out->status);
+	(void)curl_multi_remove_handle(aws->multi, aws->http.curl);
 	if (stopped)
 		rc = err_set(e, RC_RETRY, "aws_stopped", "%s: a wait was ended",
 		    aws->service);
@@ -395,8 +355,7 @@ exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
 		    (long long)in.max);
 	else if (code != CURLE_OK)
 		rc = err_set(e, RC_RETRY, "aws_no_answer", "%s: %s: %s",
-		    aws->service, aws->host,
-		    *why != '\0' ? why : curl_easy_strerror(code));
+		    aws->service, aws->host, http_why(&aws->http, code));
 	if (rc == RC_OK) {
 		out->body = (struct span){ arena_memdup(arena, in.body.s,
 					       in.body.len + 1),
@@ -406,9 +365,7 @@ exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
 					      ? bare_type(in.error_type, arena)
 					      : error_of(out, arena, &words);
 	}
-	/* The handle must not keep what ends here. */
-	curl_easy_reset(aws->curl);
-	curl_slist_free_all(list);
+	http_end(&aws->http);
 	strbuf_release(&in.body);
 	return rc;
 }

@@ -287,8 +287,7 @@ aws_cred_free(struct aws_cred *cred)
 {
 	if (cred == NULL)
 		return;
-	if (cred->curl != NULL)
-		curl_easy_cleanup(cred->curl);
+	http_close(&cred->http);
 	cred_held_release(&cred->held);
 	cred_held_release(&cred->refused);
 	free(cred->sts);

@@ -77,44 +77,6 @@ take_answer(char *p, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-static void
-set_protocols(CURL *curl)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	(void)curl_easy_setopt(
-	    curl, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
-#endif
-}
-
-static struct curl_slist *
-headers(const struct call *call)
-{
-	struct curl_slist *list = curl_slist_append(NULL, "Expect:"), *more;
-
-	for (size_t i = 0; i < sizeof call->header / sizeof *call->header;
-	     i++) {
-		if (list == NULL)
-			xmalloc_failed();
-		if (call->header[i] == NULL)
-			continue;
-		more = curl_slist_append(list, call->header[i]);
-		if (more == NULL)
-			xmalloc_failed();
-		list = more;
-	}
-	return list;
-}
-
-static void
-headers_free(struct curl_slist *list)
-{
-	for (struct curl_slist *l = list; l != NULL; l = l->next)
-		sodium_memzero(l->data, strlen(l->data));
-	curl_slist_free_all(list);
-}
-
 /* A header of ours that holds a secret. line_free() wipes it. */
 static char *
 line_new(const char *name, const char *value)
@@ -134,72 +96,48 @@ line_free(char *line)
 		cred_wipe(line, strlen(line));
 }
 
-static void
-set_request(CURL *curl, const struct call *call)
-{
-	(void)curl_easy_setopt(curl, CURLOPT_URL, call->url);
-	if (strcmp(call->method, "GET") != 0) {
-		(void)curl_easy_setopt(curl, CURLOPT_POST, 1L);
-		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS,
-		    call->form == NULL ? "" : call->form);
-		(void)curl_easy_setopt(
-		    curl, CURLOPT_CUSTOMREQUEST, call->method);
-	}
-	if (call->near)
-		(void)curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
-	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-	(void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
-	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "souk");
-	set_protocols(curl);
-}
-
 /* RC_RETRY: no whole answer. */
 static enum rc
 call_run(struct aws_cred *cred, const struct call *call, struct answer *answer,
     struct err *e)
 {
-	char why[CURL_ERROR_SIZE] = "";
 	const int left = deadline_left_ms(call->deadline);
-	struct curl_slist *list;
+	struct http *http = &cred->http;
+	enum rc rc = RC_OK;
 
 	answer->status = 0;
 	answer->n = 0;
 	answer->code = CURLE_OPERATION_TIMEDOUT;
-	if (cred->curl == NULL &&
-	    (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
-		(cred->curl = curl_easy_init()) == NULL))
-		return err_set(e, RC_FAIL, "curl", "libcurl does not start");
-	if (left == 0) /* which libcurl takes for ever */
+	if (http->curl == NULL && (rc = http_open(http, e)) != RC_OK)
+		return rc;
+	if (left == 0)
 		return err_set(e, RC_RETRY, "aws_credentials_away",
 		    "%s: no time left", call->who);
-
-	CURL *curl = cred->curl;
-
-	curl_easy_reset(curl); /* keeps the connection */
-	set_request(curl, call);
-	list = headers(call);
-	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
-	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)left);
-	(void)curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-	    call->near && left > NEAR_CONNECT_MS ? (long)NEAR_CONNECT_MS
-						 : (long)left);
-	(void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer);
-	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, answer);
-	answer->code = curl_easy_perform(curl);
-	(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
-	curl_easy_reset(curl); /* it must not keep what ends here */
-	headers_free(list);
+	http_begin(http,
+	    &(struct http_request){ .method = call->method,
+		.url = call->url,
+		.header = { call->header[0], call->header[1], call->header[2] },
+		.body = span_of(call->form),
+		.connect_ms = call->near && left > NEAR_CONNECT_MS
+				  ? NEAR_CONNECT_MS
+				  : left,
+		.timeout_ms = left,
+		.take = take_answer,
+		.arg = answer });
+	if (call->near)
+		(void)curl_easy_setopt(http->curl, CURLOPT_NOPROXY, "*");
+	answer->code = curl_easy_perform(http->curl);
+	(void)curl_easy_getinfo(
+	    http->curl, CURLINFO_RESPONSE_CODE, &answer->status);
 	answer->body[answer->n] = '\0';
-	if (answer->code == CURLE_OK)
-		return RC_OK;
 	if (answer->code == CURLE_WRITE_ERROR)
-		return err_set(e, RC_RETRY, "aws_credentials_away",
+		rc = err_set(e, RC_RETRY, "aws_credentials_away",
 		    "%s: an answer that is too large", call->who);
-	return err_set(e, RC_RETRY, "aws_credentials_away", "%s: %.150s",
-	    call->who, *why != '\0' ? why : curl_easy_strerror(answer->code));
+	else if (answer->code != CURLE_OK)
+		rc = err_set(e, RC_RETRY, "aws_credentials_away", "%s: %.150s",
+		    call->who, http_why(http, answer->code));
+	http_end(http);
+	return rc;
 }
 
 /* Of an answer that is not 200. */

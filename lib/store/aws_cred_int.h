@@ -7,10 +7,10 @@
 #ifndef STORE_AWS_CRED_INT_H
 #define STORE_AWS_CRED_INT_H
 
-#include <curl/curl.h>
 #include <stdbool.h>
 
 #include "store/aws_cred.h"
+#include "store/http.h"
 
 /* Credentials on the heap, wiped when they go. */
 struct cred_held {
@@ -23,7 +23,7 @@ struct cred_held {
 struct aws_cred {
 	struct aws_cred_opts opts;
 	char *sts;
-	CURL *curl; /* NULL until something is fetched */
+	struct http http; /* opened when something is fetched */
 	struct cred_held held;
 	int64_t refresh_ms; /* of what expires: when the next is asked for */
 	/* What a service refused as expired, and until when it is not believed

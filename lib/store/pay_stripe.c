@@ -22,7 +22,6 @@
  */
 #include "store/pay.h"
 
-#include <curl/curl.h>
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -31,6 +30,7 @@
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "base/xmalloc.h"
+#include "store/http.h"
 #include "store/pay_int.h"
 
 /* What the answers are read as; a newer one is taken up by hand. */
@@ -41,7 +41,7 @@ enum { MAX_ANSWER = 1 << 20 };
 
 struct stripe {
 	struct pay base;
-	CURL *curl;
+	struct http http;
 	char *api;
 	char *secret_key;
 	int timeout_ms;
@@ -62,15 +62,12 @@ stripe_open(const struct pay_opts *opts, struct pay **out, struct err *e)
 	if (!text_is_secure_url(api))
 		return err_set(e, RC_INVALID, "bad_configuration",
 		    "[payment] stripe_api: https:// is wanted");
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
-		return err_set(e, RC_FAIL, "curl", "libcurl does not start");
 
 	struct stripe *st = xcalloc(1, sizeof *st);
 
-	st->curl = curl_easy_init();
-	if (st->curl == NULL) {
+	if (http_open(&st->http, e) != RC_OK) {
 		free(st);
-		return err_set(e, RC_FAIL, "curl", "libcurl does not start");
+		return e->rc;
 	}
 	st->api = xstrdup(api);
 	st->secret_key = xstrdup(opts->secret_key);
@@ -84,7 +81,7 @@ stripe_close(struct pay *pay)
 {
 	struct stripe *st = (struct stripe *)pay;
 
-	curl_easy_cleanup(st->curl);
+	http_close(&st->http);
 	free(st->api);
 	free(st->secret_key);
 	free(st);
@@ -128,92 +125,39 @@ take_answer(char *p, size_t size, size_t n, void *arg)
 	return size * n;
 }
 
-static void
-set_protocols(CURL *curl)
-{
-#if LIBCURL_VERSION_NUM >= 0x075500
-	(void)curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-	(void)curl_easy_setopt(
-	    curl, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
-#endif
-}
-
-static struct curl_slist *
-headers(struct stripe *st, const struct request *rq, struct arena *arena)
-{
-	const char *const lines[] = {
-		"Stripe-Version: " STRIPE_VERSION,
-		"Accept: application/json",
-		"Expect:", /* a form this short is not asked about first */
-		arena_concat(
-		    arena, "Authorization: Bearer ", st->secret_key, NULL),
-		rq->key == NULL
-		    ? NULL
-		    : arena_concat(arena, "Idempotency-Key: ", rq->key, NULL),
-	};
-	struct curl_slist *list = NULL;
-
-	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-		struct curl_slist *more =
-		    lines[i] == NULL ? list : curl_slist_append(list, lines[i]);
-
-		if (more == NULL && lines[i] != NULL)
-			xmalloc_failed();
-		list = more;
-	}
-	return list;
-}
-
 /* Gives *tree, NULL where the body is no JSON. RC_RETRY: no whole answer. */
 static enum rc
 send_request(struct stripe *st, struct request *rq, struct arena *arena,
     long *status, json_t **tree, struct err *e)
 {
-	char why[CURL_ERROR_SIZE] = "";
 	struct strbuf body;
-	CURL *curl = st->curl;
 	enum rc rc = RC_OK;
+	CURLcode code;
 
 	strbuf_init(&body, 4096);
-	curl_easy_reset(curl); /* keeps the connection */
-	struct curl_slist *list = headers(st, rq, arena);
-
-	(void)curl_easy_setopt(
-	    curl, CURLOPT_URL, arena_concat(arena, st->api, rq->path, NULL));
-	if (strcmp(rq->method, "POST") == 0) {
-		(void)curl_easy_setopt(
-		    curl, CURLOPT_POSTFIELDSIZE, (long)rq->form.len);
-		(void)curl_easy_setopt(curl, CURLOPT_POSTFIELDS, rq->form.s);
-	}
-	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, list);
-	(void)curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)st->timeout_ms);
-	(void)curl_easy_setopt(
-	    curl, CURLOPT_CONNECTTIMEOUT_MS, (long)st->timeout_ms);
-	(void)curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
-	(void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L);
-	(void)curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L);
-	(void)curl_easy_setopt(curl, CURLOPT_USERAGENT, "souk");
-	(void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
-	(void)curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_answer);
-	(void)curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
-	set_protocols(curl);
-
-	CURLcode code = curl_easy_perform(curl);
-
-	if (code != CURLE_OK) {
+	http_begin(&st->http,
+	    &(struct http_request){ .method = rq->method,
+		.url = arena_concat(arena, st->api, rq->path, NULL),
+		.header = { "Stripe-Version: " STRIPE_VERSION,
+		    "Accept: application/json",
+		    arena_concat(
+			arena, "Authorization: Bearer ", st->secret_key, NULL),
+		    rq->key == NULL ? NULL
+				    : arena_concat(arena,
+					  "Idempotency-Key: ", rq->key, NULL) },
+		.body = strbuf_span(&rq->form),
+		.connect_ms = st->timeout_ms,
+		.timeout_ms = st->timeout_ms,
+		.take = take_answer,
+		.arg = &body });
+	code = curl_easy_perform(st->http.curl);
+	(void)curl_easy_getinfo(st->http.curl, CURLINFO_RESPONSE_CODE, status);
+	if (code == CURLE_OK)
+		*tree = json_loadb(body.s, body.len, 0, NULL);
+	else
 		rc = err_set(e, RC_RETRY, "pay_no_answer", "Stripe: %s",
-		    *why != '\0' ? why : curl_easy_strerror(code));
-		goto out;
-	}
-	(void)curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, status);
-	*tree = json_loadb(body.s, body.len, 0, NULL);
-out:
-	/* The handle must not keep what ends here. */
-	(void)curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
-	(void)curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, NULL);
-	curl_slist_free_all(list);
+		    http_why(&st->http, code));
+	http_end(&st->http);
 	strbuf_release(&body);
 	strbuf_release(&rq->form);
 	return rc;
