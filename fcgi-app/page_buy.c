@@ -156,13 +156,14 @@ view_product_url(json_t *obj)
 }
 
 static void
-view_picture(json_t *obj)
+view_picture(json_t *obj, bool first)
 {
 	json_t *image = json_object_get(obj, "image");
 
 	view_initial(obj, page_str(obj, "title"));
 	if (!json_is_object(image) || !view_image(image))
 		view_bool(obj, "image", false);
+	view_loading(obj, first, first);
 }
 
 static void
@@ -244,7 +245,7 @@ cart_lines(const struct page_ctx *ctx, json_t *view, const char *currency)
 		json_t *line = json_array_get(lines, i);
 
 		view_product_url(line);
-		view_picture(line);
+		view_picture(line, i == 0);
 		view_optional(line, "variantTitle");
 		view_each(ctx, line, page_num(line, "price", 0), currency);
 		view_price(
@@ -312,7 +313,7 @@ add_line(const struct page_ctx *ctx, json_t *view, const json_t *variant,
 	    line, "available", json_object_get(variant, "available"));
 	view_stock(ctx, line);
 	view_product_url(line);
-	view_picture(line);
+	view_picture(line, true);
 	view_each(ctx, line, page_num(variant, "price", 0), currency);
 	json_object_set_new_nocheck(view, "line", line);
 }
@@ -502,7 +503,7 @@ confirm_line(const struct page_ctx *ctx, json_t *view, json_t *item,
 	int64_t price = page_num(item, "price", 0);
 
 	view_product_url(item);
-	view_picture(item);
+	view_picture(item, true);
 	view_optional(item, "variantTitle");
 	view_price(item, "price_text", price, currency);
 	view_before(

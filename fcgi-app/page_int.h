@@ -196,16 +196,22 @@ void view_stars_of(const struct page_ctx *ctx, json_t *obj, int64_t rating);
 void view_initial(json_t *obj, struct span title);
 
 /*
- * Make a picture's record fit for a page: "w" and "h". False where it cannot
- * be shown: no address, or not http(s) and not our own path.
+ * Make a picture's record fit for a page: "w" and "h"; "sources" ("avif",
+ * "webp", each a srcset or false) or false where it has no variants. Safe to ask
+ * twice. False where it cannot be shown: no address, or not http(s) and not our
+ * own path.
  */
 bool view_image(json_t *image);
 
-/* An item of a list: address, price, picture, badges. eager: in sight at
- * once. */
-void view_card(const struct page_ctx *ctx, json_t *item, bool eager);
+/* When a picture is loaded: "eager": in sight at once, else lazily; "first":
+ * before anything else. */
+void view_loading(json_t *obj, bool eager, bool first);
 
-/* "products" of a list as cards; "has_products". Its length. */
+/* An item of a list: address, price, picture, badges. */
+void view_card(const struct page_ctx *ctx, json_t *item);
+
+/* "products" of a list as cards, the first ones eager; "has_products". Its
+ * length. */
 size_t view_cards(const struct page_ctx *ctx, json_t *view, size_t eager);
 
 /* "stock_class" and "stock_text" of what has "stock" and "available". */

@@ -189,7 +189,7 @@ product_images(const struct page_ctx *ctx, json_t *view)
 		args[0].value = span_of(num);
 		view_span(image, "n", span_of(num));
 		view_span(image, "alt_text", alt.n > 0 ? alt : title);
-		view_bool(image, "eager", i == 0);
+		view_loading(image, i == 0, i == 0);
 		if (n > 1) {
 			strbuf_init(&sb, 32);
 			page_fill(&sb, ctx->text[TX_PICTURE_N], 2, args);

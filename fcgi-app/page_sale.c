@@ -54,8 +54,7 @@ sale_buy(json_t *item, int64_t sale_id, bool can)
 }
 
 static void
-sale_item(
-    const struct page_ctx *ctx, json_t *item, const char *code, bool eager)
+sale_item(const struct page_ctx *ctx, json_t *item, const char *code)
 {
 	json_t *image = json_object_get(item, "image");
 	int64_t price = page_num(item, "price", 0);
@@ -71,7 +70,6 @@ sale_item(
 	view_price(item, "price_text", price, code);
 	view_before(ctx, item, price, page_num(item, "regularPrice", 0), code);
 	view_bool(item, "sold_out", open && left == 0);
-	view_bool(item, "eager", eager);
 	if (!json_is_object(image) || !view_image(image))
 		view_bool(item, "image", false);
 	view_count(ctx, item, "limit_text", TX_SALE_LIMIT_ONE,
@@ -140,7 +138,8 @@ page_sale_render(const struct page_ctx *ctx, struct span sale, int64_t now_ms,
 	for (size_t i = 0; i < json_array_size(items); i++) {
 		json_t *item = json_array_get(items, i);
 
-		sale_item(ctx, item, code, i < 4);
+		sale_item(ctx, item, code);
+		view_loading(item, i < 4, i == 0);
 		sale_buy(item, page_num(view, "id", 0),
 		    when != SALE_ENDED && !page_true(item, "sold_out") &&
 			!span_is(page_str(item, "state"), "closed"));

@@ -256,19 +256,78 @@ view_initial(json_t *obj, struct span title)
 	}
 }
 
+/* An address that a page may name. */
+static bool
+is_picture_url(struct span url)
+{
+	return span_starts(url, "https://") || span_starts(url, "http://") ||
+	       (span_starts(url, "/") && !span_starts(url, "//"));
+}
+
+/* In a srcset, where blanks and commas part the candidates, too. */
+static bool
+is_candidate(const json_t *variant, const char *format)
+{
+	struct span url = page_str(variant, "url");
+
+	return span_is(page_str(variant, "format"), format) &&
+	       page_num(variant, "width", 0) > 0 && is_picture_url(url) &&
+	       strcspn(url.p, ", \t\r\n\f") == url.n;
+}
+
+/* "/a.320.webp 320w, /a.640.webp 640w" as a member of sources, or false. */
+static bool
+view_srcset(json_t *sources, const json_t *variants, const char *format)
+{
+	struct strbuf sb;
+	bool some;
+
+	strbuf_init(&sb, 512);
+	for (size_t i = 0; i < json_array_size(variants); i++) {
+		const json_t *v = json_array_get(variants, i);
+
+		if (!is_candidate(v, format))
+			continue;
+		if (sb.len > 0)
+			strbuf_adds(&sb, ", ");
+		strbuf_addspan(&sb, page_str(v, "url"));
+		strbuf_addf(
+		    &sb, " %lldw", (long long)page_num(v, "width", 0));
+	}
+	some = sb.len > 0;
+	if (some)
+		view_sb(sources, format, &sb);
+	else
+		view_bool(sources, format, false);
+	strbuf_release(&sb);
+	return some;
+}
+
 bool
 view_image(json_t *image)
 {
-	struct span url = page_str(image, "url");
+	const json_t *variants = json_object_get(image, "variants");
 	int64_t w = page_num(image, "width", 0);
 	int64_t h = page_num(image, "height", 0);
+	json_t *sources = json_object();
+	bool avif = view_srcset(sources, variants, "avif");
+	bool webp = view_srcset(sources, variants, "webp");
 
-	if (!span_starts(url, "https://") && !span_starts(url, "http://") &&
-	    (!span_starts(url, "/") || span_starts(url, "//")))
-		return false;
+	if (avif || webp)
+		json_object_set_nocheck(image, "sources", sources);
+	else
+		view_bool(image, "sources", false);
+	json_decref(sources);
 	view_num(image, "w", w > 0 ? w : 800);
 	view_num(image, "h", h > 0 ? h : 800);
-	return true;
+	return is_picture_url(page_str(image, "url"));
+}
+
+void
+view_loading(json_t *obj, bool eager, bool first)
+{
+	view_bool(obj, "eager", eager);
+	view_bool(obj, "first", first);
 }
 
 void
@@ -357,7 +416,7 @@ card_price(const struct page_ctx *ctx, json_t *item)
 }
 
 void
-view_card(const struct page_ctx *ctx, json_t *item, bool eager)
+view_card(const struct page_ctx *ctx, json_t *item)
 {
 	json_t *image = json_object_get(item, "image");
 	char url[48];
@@ -368,7 +427,6 @@ view_card(const struct page_ctx *ctx, json_t *item, bool eager)
 	view_initial(item, page_str(item, "title"));
 	view_optional(item, "vendor");
 	view_bool(item, "sold_out", !page_true(item, "available"));
-	view_bool(item, "eager", eager);
 	if (image == NULL || !json_is_object(image) || !view_image(image))
 		view_bool(item, "image", false);
 	card_price(ctx, item);
@@ -381,8 +439,12 @@ view_cards(const struct page_ctx *ctx, json_t *view, size_t eager)
 	json_t *products = json_object_get(view, "products");
 	size_t n = json_array_size(products);
 
-	for (size_t i = 0; i < n; i++)
-		view_card(ctx, json_array_get(products, i), i < eager);
+	for (size_t i = 0; i < n; i++) {
+		json_t *item = json_array_get(products, i);
+
+		view_card(ctx, item);
+		view_loading(item, i < eager, i == 0 && eager > 0);
+	}
 	view_bool(view, "has_products", n > 0);
 	return n;
 }

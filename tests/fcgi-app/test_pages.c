@@ -178,6 +178,102 @@ START_TEST(picture_of_another_scheme_is_left_out)
 }
 END_TEST
 
+/* As catalog.h says: two widths in two formats, and what cannot be named in a
+ * srcset. */
+static json_t *
+pictures(void)
+{
+	static const char variants[] =
+	    "[{\"format\":\"webp\",\"width\":320,\"height\":240,"
+	    "\"url\":\"/media/a.webp\"},"
+	    "{\"format\":\"avif\",\"width\":320,\"height\":240,"
+	    "\"url\":\"/media/a.avif\"},"
+	    "{\"format\":\"webp\",\"width\":640,\"height\":480,"
+	    "\"url\":\"https://cdn.example/b&c.webp\"},"
+	    "{\"format\":\"webp\",\"width\":800,\"height\":600,"
+	    "\"url\":\"/media/a b.webp\"},"
+	    "{\"format\":\"webp\",\"width\":900,\"height\":600,"
+	    "\"url\":\"/media/a,b.webp\"},"
+	    "{\"format\":\"webp\",\"width\":0,\"height\":0,"
+	    "\"url\":\"/media/zero.webp\"},"
+	    "{\"format\":\"webp\",\"width\":1280,\"height\":960,"
+	    "\"url\":\"javascript:x.webp\"}]";
+	json_t *first = json_pack("{s:i,s:s,s:s,s:i,s:i,s:o}", "id", 1, "url",
+	    "https://cdn.example/b&c.webp", "alt", "", "width", 640, "height",
+	    480, "variants", json_loads(variants, 0, NULL));
+	json_t *second = json_pack("{s:i,s:s,s:s,s:n,s:n}", "id", 2, "url",
+	    "https://p.example/x.jpg", "alt", "Side", "width", "height");
+
+	return json_pack("[o,o]", first, second);
+}
+
+START_TEST(a_picture_with_variants_offers_them)
+{
+	json_t *product = a_product(), *ld;
+	const char *page;
+
+	json_object_set_new(product, "images", pictures());
+	page = page_of(product);
+	ck_has(page,
+	    "<picture><source type=\"image/avif\" "
+	    "srcset=\"/media/a.avif 320w\" sizes=\"(min-width: ");
+	ck_has(page,
+	    "<source type=\"image/webp\" srcset=\"/media/a.webp 320w, "
+	    "https://cdn.example/b&amp;c.webp 640w\" sizes=\"");
+	ck_has(page, "<img src=\"https://cdn.example/b&amp;c.webp\" "
+		     "alt=\"Blue mug\" data-letter=\"B\" width=\"640\" "
+		     "height=\"480\" fetchpriority=\"high\" "
+		     "decoding=\"async\"></picture>");
+	/* One that is somebody else's: as it is. */
+	ck_has(page, "</span>\n<img src=\"https://p.example/x.jpg\" "
+		     "alt=\"Side\" data-letter=\"B\" width=\"800\" "
+		     "height=\"800\" loading=\"lazy\" "
+		     "decoding=\"async\">\n");
+	ld = jsonld_of(page);
+	ck_assert_str_eq(
+	    json_string_value(json_array_get(
+		json_object_get(ld_product(ld), "image"), 0)),
+	    "https://cdn.example/b&c.webp");
+	json_decref(ld);
+	ck_has(page, "<meta property=\"og:image\" "
+		     "content=\"https://cdn.example/b&amp;c.webp\">");
+}
+END_TEST
+
+START_TEST(the_first_picture_of_a_list_comes_first)
+{
+	const struct page_list all = { NULL, NULL };
+	json_t *list = json_loads("{\"products\":[],\"next\":null}", 0, NULL);
+	json_t *images = pictures();
+	int lazy = 0, high = 0;
+	char *text;
+
+	for (int i = 1; i <= 6; i++)
+		json_array_append_new(json_object_get(list, "products"),
+		    json_pack("{s:i,s:s,s:s,s:{s:i,s:i},s:b,s:O}", "id", i,
+			"title", "Mug", "currency", "USD", "price", "min", 1,
+			"max", 1, "available", 1, "image",
+			json_array_get(images, 0)));
+	text = json_dumps(list, 0);
+	ck_assert_int_eq(
+	    page_list_render(ctx, &all, span_of(text), &out, &e), RC_OK);
+	for (const char *p = out.s; (p = strstr(p, "<img ")) != NULL; p++) {
+		const char *end = strchr(p, '>');
+		const char *found = strstr(p, "loading=\"lazy\"");
+
+		lazy += found != NULL && found < end;
+		found = strstr(p, "fetchpriority=\"high\"");
+		high += found != NULL && found < end;
+	}
+	ck_assert_int_eq(high, 1);
+	ck_assert_int_eq(lazy, 2); /* four are in sight */
+	ck_has(out.s, "<picture><source type=\"image/avif\"");
+	free(text);
+	json_decref(images);
+	json_decref(list);
+}
+END_TEST
+
 START_TEST(head_is_made_from_the_record)
 {
 	json_t *product = a_product();
@@ -708,6 +804,8 @@ main(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, hostile_title_is_text_everywhere);
 	tcase_add_test(tc, picture_of_another_scheme_is_left_out);
+	tcase_add_test(tc, a_picture_with_variants_offers_them);
+	tcase_add_test(tc, the_first_picture_of_a_list_comes_first);
 	tcase_add_test(tc, head_is_made_from_the_record);
 	tcase_add_test(tc, price_is_shown_and_what_it_was);
 	tcase_add_test(tc, currency_without_minor_units_has_no_decimals);
