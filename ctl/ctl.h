@@ -111,6 +111,7 @@ extern const struct ctl_cmd conf_cmds[];
 extern const struct ctl_cmd debug_cmds[];
 extern const struct ctl_cmd doctor_cmds[];
 extern const struct ctl_cmd help_cmds[];
+extern const struct ctl_cmd image_cmds[];
 extern const struct ctl_cmd import_cmds[];
 extern const struct ctl_cmd migrate_cmds[];
 extern const struct ctl_cmd queue_cmds[];

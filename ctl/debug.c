@@ -12,6 +12,7 @@
 #include "shop/cart.h"
 #include "shop/catalog.h"
 #include "shop/event.h"
+#include "shop/image.h"
 #include "shop/notice.h"
 #include "shop/payment.h"
 #include "shop/payment_int.h"
@@ -46,7 +47,8 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 		sale_compare_statements, sale_open_statements, order_statements,
 		order_read_statements, order_change_statements,
 		order_life_statements, stock_statements,
-		stock_change_statements, cart_statements };
+		stock_change_statements, cart_statements, image_statements,
+		image_process_statements, image_store_statements };
 	json_t *all = json_array();
 
 	(void)args;

@@ -26,6 +26,7 @@
 const struct ctl_cmd *const ctl_groups[] = {
 	migrate_cmds,
 	import_cmds,
+	image_cmds,
 	token_cmds,
 	user_cmds,
 	sale_cmds,

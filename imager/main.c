@@ -36,7 +36,7 @@
 #include "imager/picture.h"
 #include "imager/sandbox.h"
 #include "imager/selftest.h"
-#include "imager/sniff.h"
+#include "base/sniff.h"
 
 enum { WIDTHS_MAX = 16, FILES_MAX = 64, EXIT_ERROR = 1, EXIT_USAGE = 2 };
 

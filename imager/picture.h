@@ -10,7 +10,7 @@
 
 #include "base/err.h"
 #include "base/span.h"
-#include "imager/sniff.h"
+#include "base/sniff.h"
 
 /*
  * Load libvips and set it up: one worker thread, no caches, no code generated

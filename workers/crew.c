@@ -32,7 +32,8 @@ max_of(const struct conf *conf, const struct worker_def *def)
 	int min = min_of(conf, def), max = 0;
 	char key[40];
 
-	if (worker_has_tasks(def)) {
+	if (worker_has_tasks(def) &&
+	    (def->wanted == NULL || def->wanted(conf))) {
 		(void)snprintf(key, sizeof key, "%s_max", def->name);
 		max = setting(conf, key);
 	}

@@ -13,6 +13,7 @@
 
 #include "base/arena.h"
 #include "shop/cart.h"
+#include "shop/image.h"
 #include "shop/order.h"
 #include "shop/payment.h"
 #include "shop/purge.h"
@@ -21,7 +22,8 @@
 #include "store/outbox.h"
 #include "workers/worker.h"
 
-enum { AT_A_TIME = 100, ROWS = 1000, ROUNDS = 20, MINUTE_MS = 60000 };
+enum { AT_A_TIME = 100, ROWS = 1000, ROUNDS = 20, MINUTE_MS = 60000,
+	OBJECTS = 50, DAY_S = 86400 };
 
 static enum rc
 expire_orders(struct work *w, struct err *e)
@@ -70,6 +72,16 @@ purge_carts(struct work *w, struct err *e)
 	return cart_purge(w->shop, ROWS, w->arena, e);
 }
 
+/* What a crash or a deleted picture has left. A day, so that nobody who has it
+ * on a page in front of him misses it. */
+static enum rc
+collect_images(struct work *w, struct err *e)
+{
+	int n;
+
+	return image_collect(w->shop, DAY_S, OBJECTS, w->arena, &n, e);
+}
+
 /* Task purge {"keys":["product:42","/products",...]}: forgetting is safe to be
  * done twice, so that nothing is recorded. */
 static enum rc
@@ -111,5 +123,6 @@ const struct clock_row housekeeping_clocks[] = {
 	{ "purge_finished_tasks", MINUTE_MS, purge_finished, true },
 	{ "forget_payments", 10 * MINUTE_MS, forget_payments, true },
 	{ "purge_carts", MINUTE_MS, purge_carts, true },
+	{ "collect_images", MINUTE_MS / 6, collect_images, true },
 	{ 0 },
 };

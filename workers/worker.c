@@ -767,6 +767,8 @@ worker_check(const char *conf_path, struct err *e)
 	     d->name != NULL && rc == RC_OK; d++) {
 		struct worker k = { .def = d, .conf = conf };
 
+		if (d->wanted != NULL && !d->wanted(conf))
+			continue;
 		rc = work_open(&k, e);
 		if (rc == RC_RETRY)
 			rc = RC_OK; /* nobody can say now */

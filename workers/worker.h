@@ -89,9 +89,10 @@ int worker_run(const struct worker_def *def, const char *conf_path);
 /* souk-worker -t: can all of them be opened? */
 enum rc worker_check(const char *conf_path, struct err *e);
 
-/* w_inventory.c, w_payment.c, w_email.c, w_analytics.c, w_housekeeping.c */
+/* w_inventory.c, w_payment.c, w_email.c, w_image.c, w_analytics.c,
+ * w_housekeeping.c */
 extern const struct task_row inventory_tasks[], payment_tasks[], email_tasks[],
-    housekeeping_tasks[];
+    image_tasks[], housekeeping_tasks[];
 extern const struct clock_row housekeeping_clocks[], outbox_clocks[],
     reconcile_clocks[];
 enum rc outbox_open(struct work *w, struct err *e);
@@ -100,6 +101,7 @@ enum rc payment_open(struct work *w, struct err *e);
 void payment_close(struct work *w);
 enum rc email_open(struct work *w, struct err *e);
 void email_close(struct work *w);
+enum rc image_open(struct work *w, struct err *e);
 enum rc reconcile_open(struct work *w, struct err *e);
 void reconcile_close(struct work *w);
 batch_run analytics_batch;

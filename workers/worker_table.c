@@ -1,6 +1,7 @@
 /* The shop's workers. How many processes of each: [workers] NAME. */
 #include "workers/worker.h"
 
+#include "shop/image.h"
 #include "shop/queues.h"
 
 const struct worker_def worker_defs[] = {
@@ -15,6 +16,11 @@ const struct worker_def worker_defs[] = {
 	    .open = email_open,
 	    .close = email_close,
 	    .tasks = email_tasks },
+	{ .name = "image",
+	    .class = CLASS_NORMAL,
+	    .open = image_open,
+	    .tasks = image_tasks,
+	    .wanted = image_wanted },
 	{ .name = "analytics", .class = CLASS_LOW, .batch = analytics_batch },
 	{ .name = "housekeeping",
 	    .class = CLASS_NORMAL,

@@ -11,6 +11,7 @@
 
 #include "base/arena.h"
 #include "shop/catalog_int.h"
+#include "shop/image_int.h"
 #include "shop/order_rate.h"
 #include "shop/shop.h"
 #include "shop/total.h"
@@ -32,8 +33,9 @@ static const struct pg_stmt cart_make_guest = { "cart_make_guest",
 #define LINE_COLUMNS                                                           \
 	"p.id, v.id, p.handle, p.title, array_to_string(v.options, ' / '),"    \
 	" coalesce((SELECT json_build_object('url', m.src, 'alt', m.alt,"      \
-	"   'width', m.width, 'height', m.height) FROM product_image m"        \
-	"  WHERE m.product_id = p.id ORDER BY m.id = v.image_id DESC NULLS "   \
+	"   'width', m.width, 'height', m.height, " IMAGE_VARIANTS("m") ")"    \
+	"  FROM product_image m WHERE m.product_id = p.id"                     \
+	"  AND " IMAGE_SHOWN("m") " ORDER BY m.id = v.image_id DESC NULLS "   \
 	"LAST,"                                                                \
 	"   m.position, m.id LIMIT 1), 'null'::json),"                         \
 	" l.quantity, v.price, l.price, v.stock, p.status = 'active'"
@@ -199,15 +201,18 @@ problem_of(bool active, int64_t stock, int64_t quantity)
 
 /* One row of cart_lines. */
 static json_t *
-line_json(const struct pg_rows *rows, int i, struct total *total,
+line_json(struct shop *shop, const struct pg_rows *rows, int i,
+    struct total *total,
     int64_t *count, bool *ready)
 {
 	int64_t quantity = pg_int(rows, i, 6), price = pg_int(rows, i, 7),
 		was = pg_int(rows, i, 8), stock = pg_int(rows, i, 9);
 	bool active = pg_bool(rows, i, 10);
 	const char *problem = problem_of(active, stock, quantity);
-	struct span image = pg_cell(rows, i, 5);
+	struct span cell = pg_cell(rows, i, 5);
+	json_t *image = json_loadb(cell.p, cell.n, JSON_DECODE_ANY, NULL);
 
+	image_publish(shop, image, IMAGE_IN_LIST);
 	*ready = *ready && problem == NULL;
 	*count += quantity;
 	if (active && !total_add(total, price, quantity))
@@ -216,7 +221,7 @@ line_json(const struct pg_rows *rows, int i, struct total *total,
 	    (json_int_t)pg_int(rows, i, 0), "variantId",
 	    (json_int_t)pg_int(rows, i, 1), "handle", pg_str(rows, i, 2),
 	    "title", pg_str(rows, i, 3), "variantTitle", pg_str(rows, i, 4),
-	    "image", json_loadb(image.p, image.n, JSON_DECODE_ANY, NULL),
+	    "image", image,
 	    "quantity", (json_int_t)quantity, "price", (json_int_t)price,
 	    "priceWas",
 	    was == price ? json_null() : json_integer((json_int_t)was), "total",
@@ -249,7 +254,7 @@ cart_get(struct shop *shop, const struct cart_who *who, struct arena *arena,
 	lines = json_array();
 	for (int i = 0; i < rows.n; i++)
 		(void)json_array_append_new(
-		    lines, line_json(&rows, i, &total, &count, &ready));
+		    lines, line_json(shop, &rows, i, &total, &count, &ready));
 	if (rows.n == 0)
 		rules = (struct total_rules){ 0 };
 	ready = total_end(&total, &rules) && ready && rows.n > 0;

@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/text.h"
 #include "shop/catalog_int.h"
+#include "shop/image_int.h"
 #include "shop/shop.h"
 #include "store/pg.h"
 
@@ -40,8 +41,10 @@ static const struct pg_stmt product_get = { "product_get",
 	"'variants', coalesce(v.list, '[]'),"
 	"'images', (SELECT coalesce(json_agg(json_build_object("
 	"   'id', i.id, 'url', i.src, 'alt', i.alt, 'width', i.width,"
-	"   'height', i.height) ORDER BY i.position, i.id), '[]')"
-	"   FROM product_image i WHERE i.product_id = p.id),"
+	"   'height', i.height, " IMAGE_VARIANTS("i") ")"
+	"   ORDER BY i.position, i.id), '[]')"
+	"   FROM product_image i WHERE i.product_id = p.id"
+	"    AND " IMAGE_SHOWN("i") "),"
 	"'rating', json_build_object('average', CASE WHEN p.rating_count > 0"
 	"   THEN round(p.rating_sum::numeric / p.rating_count, 2) END,"
 	"   'count', p.rating_count),"
@@ -89,8 +92,10 @@ static const struct pg_stmt product_get = { "product_get",
 	"    AS compare_at, bool_or(w.stock > 0) AS available"                 \
 	"  FROM variant w WHERE w.product_id = p.id) v ON true"                \
 	" LEFT JOIN LATERAL (SELECT json_build_object('url', m.src,"           \
-	"  'alt', m.alt, 'width', m.width, 'height', m.height) AS image"       \
-	"  FROM product_image m WHERE m.product_id = p.id"                     \
+	"  'alt', m.alt, 'width', m.width, 'height', m.height, "               \
+	IMAGE_VARIANTS("m") ") AS image"                                       \
+	"  FROM product_image m WHERE m.product_id = p.id AND "                \
+	IMAGE_SHOWN("m")                                                       \
 	"  ORDER BY m.position, m.id LIMIT 1) i ON true "
 
 static const struct pg_stmt product_list = { "product_list",
@@ -132,22 +137,21 @@ static const struct pg_stmt product_last = { "product_last",
 
 /* What json_build_object wrote, without its spaces, in the arena. */
 static enum rc
-compact(struct span json, struct arena *arena, struct span *out,
-    struct err *e)
+compact(struct shop *shop, struct span json, struct arena *arena,
+    struct span *out, struct err *e)
 {
 	json_error_t why;
-	json_t *tree = json_loadb(json.p, json.n, 0, &why);
+	json_t *tree = json_loadb(json.p, json.n, 0, &why), *image;
+	size_t i;
 
 	if (tree == NULL)
 		return err_set(e, RC_FAIL, "bad_record",
 		    "a record of the database is not JSON: %s", why.text);
-	size_t n = json_dumpb(tree, NULL, 0, DUMP_FLAGS);
-	char *p = arena_alloc(arena, n + 1);
-
-	(void)json_dumpb(tree, p, n, DUMP_FLAGS);
-	p[n] = '\0';
-	json_decref(tree);
-	*out = (struct span){ p, n };
+	json_array_foreach(json_object_get(tree, "images"), i, image)
+	{
+		image_publish(shop, image, IMAGE_IN_PRODUCT);
+	}
+	*out = catalog_dump(tree, arena);
 	return RC_OK;
 }
 
@@ -183,7 +187,7 @@ catalog_read(struct shop *shop, int64_t id, enum pg_node node,
 		return RC_NONE;
 	*active = pg_bool(&rows, 0, 1);
 	*version = pg_int(&rows, 0, 2);
-	return compact(pg_cell(&rows, 0, 0), arena, json, e);
+	return compact(shop, pg_cell(&rows, 0, 0), arena, json, e);
 }
 
 struct product_fetch {
@@ -267,8 +271,8 @@ cursor_parse(const char *s, bool ranked, struct cursor *out)
 
 /* One more row than asked for tells whether there is a next page. */
 static enum rc
-list_json(const struct pg_rows *rows, int limit, bool ranked,
-    struct arena *arena, struct span *json, struct err *e)
+list_json(struct shop *shop, const struct pg_rows *rows, int limit,
+    bool ranked, struct arena *arena, struct span *json, struct err *e)
 {
 	json_t *products = json_array(), *next = json_null();
 	json_error_t why;
@@ -284,6 +288,8 @@ list_json(const struct pg_rows *rows, int limit, bool ranked,
 			    "a record of the database is not JSON: %s",
 			    why.text);
 		}
+		image_publish(
+		    shop, json_object_get(item, "image"), IMAGE_IN_LIST);
 		(void)json_array_append_new(products, item);
 	}
 	if (rows->n > limit) {
@@ -323,7 +329,7 @@ catalog_list(struct shop *shop, const struct catalog_query *query,
 	    &args, arena, &rows, e);
 	if (rc != RC_OK)
 		return rc;
-	return list_json(&rows, query->limit, ranked, arena, json, e);
+	return list_json(shop, &rows, query->limit, ranked, arena, json, e);
 }
 
 enum rc

@@ -12,7 +12,7 @@
  *     "price":5000,"compareAtPrice":6000|null,"stock":3,"available":true,
  *     "imageId":1|null}],
  *  "images":[{"id":1,"url":"https://..."|"/media/...","alt":"",
- *     "width":800|null,"height":800|null}],
+ *     "width":800|null,"height":800|null,"variants":[...]}],   (image.h)
  *  "rating":{"average":4.5|null,"count":2},
  *  "reviews":[{"id":1,"author":"","rating":5,"title":"","body":"",
  *     "createdAt":""}],                    newest 10
@@ -21,7 +21,7 @@
  *  "version":5,"createdAt":"","updatedAt":""}
  *
  * In a list an item is {"id","handle","title","vendor","currency","price",
- * "compareAtPrice"|null,"image":{"url","alt","width","height"}|null,
+ * "compareAtPrice"|null,"image":{"url","alt","width","height","variants"}|null,
  * "available","rating"}.
  */
 #ifndef SHOP_CATALOG_H

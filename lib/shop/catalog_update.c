@@ -51,6 +51,11 @@ static const struct pg_stmt product_has_stock = { "product_has_stock",
 	" AND stock > 0)",
 	1 };
 
+static const struct pg_stmt product_touch = { "product_touch",
+	"UPDATE product SET version = version + 1, updated_at = now()"
+	" WHERE id = $1",
+	1 };
+
 static const struct pg_stmt product_sales = { "product_sales",
 	"SELECT DISTINCT s.id FROM sale_item i JOIN sale s ON s.id = i.sale_id"
 	" WHERE i.product_id = $1 AND s.ends_at > now() - interval '1 day'"
@@ -184,6 +189,27 @@ what_to_forget(struct shop *shop, int64_t id, bool lists, struct arena *arena,
 	return RC_OK;
 }
 
+enum rc
+catalog_touch(struct shop *shop, int64_t id, bool lists, struct arena *arena,
+    struct invalidation *inv, int64_t *inv_id, struct err *e)
+{
+	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	enum rc rc;
+
+	pg_arg_int(&args, id);
+	rc = pg_exec(
+	    shop->pg, PG_PRIMARY, &product_touch, &args, arena, &rows, e);
+	if (rc == RC_OK && rows.affected == 0)
+		return err_set(
+		    e, RC_NONE, "product_not_found", "No such product");
+	if (rc == RC_OK)
+		rc = what_to_forget(shop, id, lists, arena, inv, e);
+	if (rc == RC_OK)
+		rc = invalidation_write(shop->pg, inv, arena, inv_id, e);
+	return rc;
+}
+
 static enum rc
 write_all(struct shop *shop, int64_t id, const struct catalog_patch *p,
     int64_t if_version, struct arena *arena, struct invalidation *inv,
@@ -270,5 +296,6 @@ out:
 }
 
 const struct pg_stmt *const catalog_update_statements[] = { &product_lock,
-	&product_update, &variant_update, &product_has_stock, &product_sales,
+	&product_update, &variant_update, &product_has_stock, &product_touch,
+	&product_sales,
 	NULL };

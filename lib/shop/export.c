@@ -10,6 +10,7 @@
 
 #include "base/arena.h"
 #include "base/strbuf.h"
+#include "shop/image_int.h"
 #include "store/pg.h"
 
 /* Members in the order of import.h; %s: the currency, checked [A-Z]{3}. */
@@ -30,7 +31,8 @@ static const char cursor_sql[] =
     " 'images', (SELECT coalesce(json_agg(json_build_object("
     "   'url', i.src, 'alt', i.alt, 'width', i.width, 'height', i.height)"
     "   ORDER BY i.position, i.id), '[]')"
-    "  FROM product_image i WHERE i.product_id = p.id),"
+    "  FROM product_image i WHERE i.product_id = p.id"
+    "   AND " IMAGE_SHOWN("i") "),"
     " 'reviews', (SELECT coalesce(json_agg(json_build_object("
     "   'author', r.author, 'rating', r.rating, 'title', r.title,"
     "   'body', r.body, 'createdAt', to_char(r.created_at AT TIME ZONE"

@@ -187,13 +187,18 @@ static const char *const image_steps[] = {
 	" FROM import_picture s LEFT JOIN product_image t"
 	"  ON t.product_id = s.product_id AND t.src = s.src"
 	" WHERE t.id IS NULL OR t.position <> s.position OR t.alt <> s.alt"
-	"  OR (s.width IS NOT NULL AND (t.width, t.height)"
-	"   IS DISTINCT FROM (s.width, s.height))"
+	"  OR (s.width IS NOT NULL AND t.status <> 'ready' AND"
+	"   (t.width, t.height) IS DISTINCT FROM (s.width, s.height))"
 	" ORDER BY s.product_id, s.position"
 	" ON CONFLICT (product_id, src) DO UPDATE SET"
 	"  position = excluded.position, alt = excluded.alt,"
-	"  width = coalesce(excluded.width, product_image.width),"
-	"  height = coalesce(excluded.height, product_image.height)"
+	/* Of one that is ready we know better. */
+	"  width = CASE product_image.status WHEN 'ready'"
+	"   THEN product_image.width"
+	"   ELSE coalesce(excluded.width, product_image.width) END,"
+	"  height = CASE product_image.status WHEN 'ready'"
+	"   THEN product_image.height"
+	"   ELSE coalesce(excluded.height, product_image.height) END"
 	" RETURNING product_id)"
 	" INSERT INTO import_touched SELECT DISTINCT product_id, 'p'::\"char\""
 	" FROM w",
@@ -292,9 +297,12 @@ static const struct pg_stmt review_step = { "import_reviews",
 	" SELECT count(*) FROM w",
 	0 };
 
+/* What was uploaded here no file knows: it stays. */
 static const struct pg_stmt image_gone_step = { "import_images_gone",
 	"WITH w AS (DELETE FROM product_image i USING import_map m"
-	"  WHERE i.product_id = m.id AND NOT EXISTS (SELECT FROM"
+	"  WHERE i.product_id = m.id"
+	"   AND (i.status = 'external' OR i.src LIKE 'http%')"
+	"   AND NOT EXISTS (SELECT FROM"
 	"   import_picture s WHERE s.product_id = i.product_id"
 	"   AND s.src = i.src) RETURNING i.product_id),"
 	" t AS (INSERT INTO import_touched SELECT DISTINCT product_id,"

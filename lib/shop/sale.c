@@ -14,6 +14,7 @@
 #include "base/text.h"
 #include "shop/catalog_int.h"
 #include "shop/counter.h"
+#include "shop/image_int.h"
 #include "shop/sale_int.h"
 #include "shop/shop.h"
 #include "store/invalidation.h"
@@ -374,10 +375,10 @@ static const struct pg_stmt sale_record = { "sale_record",
 	"   JOIN product p ON p.id = i.product_id"
 	"   JOIN variant v ON v.id = i.variant_id"
 	"   LEFT JOIN LATERAL (SELECT json_build_object('url', g.src,"
-	"    'alt', g.alt, 'width', g.width, 'height', g.height) AS"
-	"    image"
+	"    'alt', g.alt, 'width', g.width, 'height', g.height,"
+	"    " IMAGE_VARIANTS("g") ") AS image"
 	"    FROM product_image g"
-	"    WHERE g.product_id = i.product_id"
+	"    WHERE g.product_id = i.product_id AND " IMAGE_SHOWN("g")
 	"    ORDER BY (g.id = v.image_id) DESC NULLS LAST,"
 	"     g.position, g.id"
 	"    LIMIT 1) m ON true"
@@ -430,7 +431,8 @@ sale_fetch(void *arg, enum pg_node node, struct cache_fill *fill, struct err *e)
 	struct pg_args args = { 0 };
 	struct pg_rows rows;
 	struct span cell;
-	json_t *tree;
+	json_t *tree, *item;
+	size_t i;
 	enum rc rc;
 
 	pg_arg_int(&args, f->id);
@@ -447,6 +449,11 @@ sale_fetch(void *arg, enum pg_node node, struct cache_fill *fill, struct err *e)
 	if (tree == NULL)
 		return err_set(e, RC_FAIL, "bad_record",
 		    "the record of sale %lld is not JSON", (long long)f->id);
+	json_array_foreach(json_object_get(tree, "items"), i, item)
+	{
+		image_publish(
+		    f->shop, json_object_get(item, "image"), IMAGE_IN_LIST);
+	}
 	fill->body = catalog_dump(tree, fill->arena);
 	return RC_OK;
 }

@@ -9,15 +9,22 @@
 #include "base/log.h"
 #include "base/strbuf.h"
 #include "base/text.h"
+#include "shop/image.h"
+#include "shop/image_int.h"
 #include "shop/queues.h"
 #include "shop/total.h"
+#include "store/imager.h"
 #include "store/mail.h"
+#include "store/object.h"
 
 #ifndef SYSCONFDIR
 #define SYSCONFDIR "/etc"
 #endif
 #ifndef PKGDATADIR
 #define PKGDATADIR "/usr/share/souk"
+#endif
+#ifndef LIBEXECDIR
+#define LIBEXECDIR "/usr/libexec"
 #endif
 #ifndef LOCALSTATEDIR
 #define LOCALSTATEDIR "/var"
@@ -98,7 +105,8 @@ const struct conf_row settings_rows[] = {
 	{ "fcgi", "static", CONF_STR, PKGDATADIR "/static", 0, 0, NULL, NULL,
 	    false, "Folder of the hashed static files." },
 	{ "fcgi", "media", CONF_STR, LOCALSTATEDIR "/lib/souk/media", 0, 0,
-	    NULL, NULL, false, "Folder of the shop's own pictures." },
+	    NULL, NULL, false,
+	    "Folder of the shop's own pictures, served as /media/." },
 
 	{ "redis", "url", CONF_STR, "redis://127.0.0.1:6379/0", 0, 0, NULL,
 	    "REDIS_URL", true,
@@ -267,6 +275,50 @@ const struct conf_row settings_rows[] = {
 	{ "aws", "timeout", CONF_MS, "10s", 100, 10 * MIN_MS, NULL, NULL, false,
 	    "Deadline of a call." },
 
+	{ "media", "store", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Where the pictures lie that everybody may see: file:/FOLDER (then "
+	    "[fcgi] media is that folder) or s3://BUCKET[/PREFIX]. Empty: the "
+	    "folder of [fcgi] media." },
+	{ "media", "originals", CONF_STR,
+	    "file:" LOCALSTATEDIR "/lib/souk/originals", 0, 0, NULL, NULL,
+	    false,
+	    "Where originals lie, likewise; never where everybody may read: "
+	    "they hold what cameras write into them, places too." },
+	{ "media", "base_url", CONF_STR, "/media/", 0, 0, NULL, NULL, false,
+	    "What comes before a picture's name in its address: /media/, or "
+	    "that of a CDN or bucket, https://cdn.example/. After a change: "
+	    "soukctl cache purge --all." },
+	{ "media", "region", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Of the buckets; empty: that of [aws]." },
+	{ "media", "endpoint", CONF_STR, "", 0, 0, NULL, "AWS_ENDPOINT_URL_S3",
+	    false, "Of the buckets; empty: that of [aws]." },
+	{ "image", "widths", CONF_STR, "320,640,1280,1920", 0, 0, NULL, NULL,
+	    false,
+	    "How wide variants are, ascending, at most 8. After a change: "
+	    "soukctl image retry --ready." },
+	{ "image", "max_bytes", CONF_SIZE, "32m", 1024, INT64_C(1) << 30, NULL,
+	    NULL, false, "Of an original; more is refused." },
+	{ "image", "max_pixels", CONF_INT, "64000000", 1, INT64_C(1) << 30,
+	    NULL, NULL, false, "Of an original, width times height." },
+	{ "image", "memory", CONF_SIZE, "1g", INT64_C(64) << 20,
+	    INT64_C(1) << 40, NULL, NULL, false,
+	    "Address space of souk-imager, which opens one picture at a "
+	    "time." },
+	{ "image", "cpu", CONF_S, "30s", 1, 3600, NULL, NULL, false,
+	    "Time of computing that one picture may take." },
+	{ "image", "timeout", CONF_MS, "60s", 1000, 10 * MIN_MS, NULL, NULL,
+	    false, "Time by the clock, likewise." },
+	{ "image", "strict", CONF_BOOL, "no", 0, 0, NULL, NULL, false,
+	    "yes: no picture is opened where the kernel lacks seccomp or "
+	    "landlock (souk-imager --self-test says what it has)." },
+	{ "image", "program", CONF_STR, LIBEXECDIR "/souk-imager", 0, 0, NULL,
+	    NULL, false, "Where souk-imager is." },
+	{ "image", "fetch_private", CONF_BOOL, "no", 0, 0, NULL, NULL, false,
+	    "yes: pictures are fetched from private addresses too. Whoever can "
+	    "name a picture's address can then reach what this host can." },
+	{ "image", "fetch_timeout", CONF_MS, "30s", 100, 10 * MIN_MS, NULL,
+	    NULL, false, "Deadline of fetching one." },
+
 	{ "workers", "visibility", CONF_MS, "30s", 500, 60 * MIN_MS, NULL, NULL,
 	    false,
 	    "How long a task that a worker received is hidden from the others "
@@ -317,6 +369,12 @@ const struct conf_row settings_rows[] = {
 	{ "workers", "email_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
 	    "At most that many where its queue is long; 0: no more than "
 	    "email." },
+	{ "workers", "image", CONF_INT, "1", 0, 64, NULL, NULL, false,
+	    "Processes for pictures, of which each keeps a core busy; none is "
+	    "started where souk was built without." },
+	{ "workers", "image_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
+	    "At most that many where its queue is long; 0: no more than "
+	    "image." },
 	{ "workers", "analytics", CONF_INT, "1", 0, 64, NULL, NULL, false,
 	    "Processes for analytics." },
 	{ "workers", "analytics_max", CONF_INT, "0", 0, 64, NULL, NULL, false,
@@ -416,6 +474,47 @@ url_is_provider(const char *s)
 	return strcmp(s, "sandbox:") == 0 || strcmp(s, "stripe:") == 0;
 }
 
+/* The same place, or one below it. */
+static bool
+is_within(const char *place, const char *outer)
+{
+	size_t n = strlen(outer);
+
+	while (n > 0 && outer[n - 1] == '/')
+		n--;
+	return n > 0 && strncmp(place, outer, n) == 0 &&
+	       (place[n] == '\0' || place[n] == '/');
+}
+
+static bool
+url_is_store(const char *s)
+{
+	return object_url_ok(s);
+}
+
+static bool
+url_is_store_or_none(const char *s)
+{
+	return *s == '\0' || object_url_ok(s);
+}
+
+/* What stands before a name: a path of this shop's, or a whole address. */
+static bool
+url_is_base(const char *s)
+{
+	if (strpbrk(s, "?# \"<>\\") != NULL || !text_plain(s))
+		return false;
+	return (s[0] == '/' && s[1] != '/') || url_is_web(s);
+}
+
+static bool
+text_is_widths(const char *s)
+{
+	int widths[IMAGER_WIDTHS];
+
+	return image_widths(s, widths) > 0;
+}
+
 /* It goes into a header line. */
 static bool
 text_is_key(const char *s)
@@ -448,6 +547,15 @@ static const struct {
 	{ "payment", "provider", url_is_provider, "write sandbox: or stripe:" },
 	{ "payment", "stripe_api", text_is_secure_url,
 	    "write it as https://api.stripe.com" },
+	{ "media", "store", url_is_store_or_none,
+	    "write it as file:/FOLDER or s3://BUCKET/PREFIX" },
+	{ "media", "originals", url_is_store,
+	    "write it as file:/FOLDER or s3://BUCKET/PREFIX" },
+	{ "media", "base_url", url_is_base,
+	    "write it as /media/ or https://cdn.example/" },
+	{ "image", "widths", text_is_widths,
+	    "up to 8 ascending numbers from 16 to 16383 are wanted, such as "
+	    "320,640,1280" },
 	{ "payment", "stripe_key", text_is_key, "a key has no spaces in it" },
 };
 
@@ -488,11 +596,27 @@ check_stripe(struct complaints *c)
 		    "stripe: needs the webhook's signing secret (whsec_...)");
 }
 
+/* What is in there must not be served. */
+static void
+check_originals(struct complaints *c)
+{
+	const char *store = conf_str(c->conf, "media", "store");
+	const char *originals = conf_str(c->conf, "media", "originals");
+	const char *folder = conf_str(c->conf, "fcgi", "media");
+
+	if (is_within(originals, store) ||
+	    (strncmp(originals, "file:", 5) == 0 &&
+		is_within(originals + 5, folder)))
+		complain(c, "media", "originals",
+		    "it must not lie where everybody's pictures lie");
+}
+
 /* Workers whose processes are counted by a key of their name. */
 static const struct {
 	const char *min, *max; /* NULL: has no queue to follow */
 } workers[] = { { "inventory", "inventory_max" }, { "payment", "payment_max" },
-	{ "email", "email_max" }, { "analytics", "analytics_max" },
+	{ "email", "email_max" }, { "image", "image_max" },
+	{ "analytics", "analytics_max" },
 	{ "housekeeping", "housekeeping_max" }, { "outbox", NULL },
 	{ "reconcile", NULL } };
 
@@ -508,8 +632,10 @@ check_workers(struct complaints *c)
 		int64_t max =
 		    key == NULL ? 0 : conf_int(c->conf, "workers", key);
 
-		if (strcmp(workers[i].min, "outbox") == 0 &&
-		    !queues_any_remote(c->conf))
+		if ((strcmp(workers[i].min, "outbox") == 0 &&
+			!queues_any_remote(c->conf)) ||
+		    (strcmp(workers[i].min, "image") == 0 &&
+			!image_wanted(c->conf)))
 			continue; /* none is started */
 		least += min;
 		if (max == 0 || max >= min)
@@ -542,6 +668,7 @@ settings_check(const struct conf *conf, struct strbuf *problems, struct err *e)
 			complain(&c, section, key, shapes[i].want);
 	}
 	check_stripe(&c);
+	check_originals(&c);
 	check_workers(&c);
 	return c.rc;
 }

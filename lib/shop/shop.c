@@ -7,6 +7,7 @@
 #include "base/conf.h"
 #include "base/gate.h"
 #include "base/xmalloc.h"
+#include "shop/image.h"
 #include "shop/purchase.h"
 #include "shop/session.h"
 #include "shop/throttle.h"
@@ -156,6 +157,7 @@ shop_close(struct shop *shop)
 	if (shop == NULL)
 		return;
 	gate_free(shop->hashing);
+	image_stores_free(shop->images);
 	throttle_free(shop->throttle);
 	sessions_free(shop->sessions);
 	sold_out_free(shop->sold_out);

@@ -15,6 +15,7 @@ struct conf;
 struct doing;
 struct edge;
 struct gate;
+struct image_stores;
 struct pg;
 struct redis;
 struct sessions;
@@ -56,6 +57,7 @@ struct shop {
 	struct throttle *throttle; /* throttle.h */
 	struct gate *hashing;      /* of passwords: who serves bounds how many
 				      processes do it at once; NULL: nobody does */
+	struct image_stores *images; /* image.h; NULL until it is used */
 	const char *currency;
 	struct cache_kind kind[SK_KINDS];
 };

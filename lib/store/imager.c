@@ -20,7 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -32,6 +31,7 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/sig.h"
+#include "base/sniff.h"
 #include "base/span.h"
 #include "base/text.h"
 #include "base/xmalloc.h"
@@ -115,33 +115,6 @@ opts_fill(const struct imager_opts *in, struct imager_opts *o, struct err *e)
 	return RC_OK;
 }
 
-/* The type that a media type or a file's name says; NULL: none of ours. */
-static const char *
-claimed_type(const char *claimed)
-{
-	static const char *const names[][2] = { { "jpeg", "jpeg" },
-		{ "jpg", "jpeg" }, { "pjpeg", "jpeg" }, { "jfif", "jpeg" },
-		{ "png", "png" }, { "x-png", "png" }, { "webp", "webp" },
-		{ "gif", "gif" }, { "avif", "avif" } };
-	const char *name;
-	size_t n;
-
-	if (claimed == NULL)
-		return NULL;
-	if (strncasecmp(claimed, "image/", 6) == 0)
-		name = claimed + 6;
-	else if ((name = strrchr(claimed, '.')) != NULL)
-		name++;
-	else
-		return NULL;
-	n = strcspn(name, "; \t");
-	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-		if (strlen(names[i][0]) == n &&
-		    strncasecmp(name, names[i][0], n) == 0)
-			return names[i][1];
-	return NULL;
-}
-
 /* A descriptor of our own for reading alone: what the program does to it, the
  * caller's offset and the file stay as they are. */
 static enum rc
@@ -199,7 +172,7 @@ enum { ARGS = 24 };
 static void
 args_make(const struct run *r, struct arena *arena, char *argv[ARGS])
 {
-	const char *claimed = claimed_type(r->o.claimed);
+	const char *claimed = sniff_claimed(r->o.claimed);
 	const char *widths = text_num(r->o.widths[0], (char[TEXT_NUM]){ 0 });
 	int n = 0;
 

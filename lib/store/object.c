@@ -19,16 +19,34 @@ enum { KEY_BYTES = 1000, META_BYTES = 500, PRESIGN_SECONDS = 7 * 86400 };
 static const struct object_driver *const drivers[] = { &object_file,
 	&object_s3 };
 
-enum rc
-object_open(
-    const struct object_opts *opts, struct object_store **out, struct err *e)
+static const struct object_driver *
+driver_of(const char *url)
 {
 	for (size_t i = 0; i < sizeof drivers / sizeof *drivers; i++) {
 		const char *scheme = drivers[i]->scheme;
 
-		if (strncmp(opts->url, scheme, strlen(scheme)) == 0)
-			return drivers[i]->open(opts, out, e);
+		if (strncmp(url, scheme, strlen(scheme)) == 0)
+			return drivers[i];
 	}
+	return NULL;
+}
+
+bool
+object_url_ok(const char *url)
+{
+	const struct object_driver *driver = driver_of(url);
+
+	return driver != NULL && driver->url_ok(url);
+}
+
+enum rc
+object_open(
+    const struct object_opts *opts, struct object_store **out, struct err *e)
+{
+	const struct object_driver *driver = driver_of(opts->url);
+
+	if (driver != NULL)
+		return driver->open(opts, out, e);
 	return err_set(e, RC_INVALID, "bad_configuration",
 	    "%.100s: objects lie in file:/PATH or s3://BUCKET[/PREFIX]",
 	    opts->url);

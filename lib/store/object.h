@@ -42,6 +42,9 @@ struct object_opts {
 	int timeout_ms;        /* s3; without any byte moving */
 };
 
+/* Is it an address, by its form? */
+bool object_url_ok(const char *url);
+
 /* Gives *out; asks nobody over the network yet. RC_INVALID: an address that no
  * driver knows, a folder that is none. */
 enum rc object_open(

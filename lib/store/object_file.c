@@ -143,6 +143,12 @@ tmp_clean(const struct folder *f)
 	closedir(dp);
 }
 
+static bool
+file_url_ok(const char *url)
+{
+	return url[strlen("file:")] == '/';
+}
+
 static enum rc
 file_open(
     const struct object_opts *opts, struct object_store **out, struct err *e)
@@ -151,7 +157,7 @@ file_open(
 	struct folder *f;
 	int fd;
 
-	if (path[0] != '/')
+	if (!file_url_ok(opts->url))
 		return err_set(e, RC_INVALID, "bad_configuration",
 		    "%.200s: file: wants a whole path, such as "
 		    "file:/var/lib/souk/media",
@@ -487,5 +493,5 @@ file_presign(struct object_store *store, const char *key, int64_t seconds,
 	    "%.200s: in a folder; the web server serves it", key);
 }
 
-const struct object_driver object_file = { "file:", file_open, file_close,
+const struct object_driver object_file = { "file:", file_url_ok, file_open, file_close,
 	file_put, file_get, file_head, file_delete, file_presign };

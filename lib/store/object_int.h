@@ -26,6 +26,7 @@ struct object_sink {
 
 struct object_driver {
 	const char *scheme; /* "file:" */
+	bool (*url_ok)(const char *url);
 	enum rc (*open)(const struct object_opts *opts,
 	    struct object_store **out, struct err *e);
 	void (*close)(struct object_store *store);

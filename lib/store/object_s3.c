@@ -84,6 +84,17 @@ url_parse(const char *url, struct arena *arena, const char **bucket,
 }
 
 static bool
+s3_url_ok(const char *url)
+{
+	struct arena *arena = arena_new();
+	const char *bucket, *prefix;
+	bool ok = url_parse(url, arena, &bucket, &prefix, NULL) == RC_OK;
+
+	arena_free(arena);
+	return ok;
+}
+
+static bool
 region_ok(const char *s)
 {
 	for (size_t i = 0; s[i] != '\0'; i++) {
@@ -545,5 +556,5 @@ s3_presign(struct object_store *store, const char *key, int64_t seconds,
 			   : aws_presign(s3->aws, path, seconds, arena, url, e);
 }
 
-const struct object_driver object_s3 = { "s3://", s3_open, s3_close, s3_put,
+const struct object_driver object_s3 = { "s3://", s3_url_ok, s3_open, s3_close, s3_put,
 	s3_get, s3_head, s3_delete, s3_presign };

@@ -11,7 +11,7 @@
 
 #include "base/span.h"
 #include "imager/picture.h"
-#include "imager/sniff.h"
+#include "base/sniff.h"
 #include "tests/fuzz/fuzz.h"
 
 #define MUST(what)                                                             \

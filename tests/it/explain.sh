@@ -26,6 +26,10 @@ SELECT 'p-' || n, 'Product ' || n, 'A thing of sort ' || n % 500,
 FROM generate_series(1, 100000) n;
 INSERT INTO product_image (product_id, position, src)
 SELECT p, k, '/media/' || p || '-' || k FROM generate_series(1, 100000) p, generate_series(1, 2) k;
+UPDATE product_image SET status = 'ready', original = 'o' || id,
+  variants = jsonb_build_array(jsonb_build_object('format', 'webp', 'key', 'k' || id))
+  WHERE id % 10 = 0;
+INSERT INTO image_loose (store, key) SELECT 'media', 'l' || n FROM generate_series(1, 20000) n;
 INSERT INTO variant (product_id, position, sku, options, price, stock, image_id)
 SELECT p, k, 'S-' || p || '-' || k, ARRAY['v' || k], 100 + p % 9000, p % 7, p * 2
 FROM generate_series(1, 100000) p, generate_series(1, 2) k;
@@ -81,7 +85,7 @@ grows='product|product_image|variant|review|invalidation|customer|session'
 grows="$grows|password_reset|api_token|sale|sale_item|orders|order_line"
 grows="$grows|sale_unit|payment|payment_attempt|outbox|finished_task"
 grows="$grows|dead_task|analytics_event|clock_turn"
-grows="$grows|cart|cart_line|payment_event|sandbox_intent|sandbox_call"
+grows="$grows|image_loose|cart|cart_line|payment_event|sandbox_intent|sandbox_call"
 [ "$(it_psql -c "SELECT string_agg(relname, '|' ORDER BY relname) FROM pg_class
 	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 	AND relname <> 'schema_migration'")" = \

@@ -390,13 +390,14 @@ it_ini() {
 	local kv k
 	local -A v=()
 	[ -n "${NGINX_PORT:-}" ] || it_port NGINX_PORT
-	it_mkdir "$IT/run" "$IT/media" "$IT/edge"
+	it_mkdir "$IT/run" "$IT/media" "$IT/originals" "$IT/edge"
 	for kv in "fcgi.listen=unix:$IT/run/fcgi.sock" fcgi.socket_mode=0666 \
 		"fcgi.status_file=$IT/run/fcgi.status" \
 		"fcgi.pid_file=$IT/run/fcgi.pid" \
 		"fcgi.templates=$IT_PREFIX/share/souk/templates" \
 		"fcgi.static=$IT_PREFIX/share/souk/static" \
-		"fcgi.media=$IT/media" fcgi.children=4 fcgi.drain=10s \
+		"fcgi.media=$IT/media" "media.originals=file:$IT/originals" \
+		"image.program=$IT_PREFIX/libexec/souk-imager" fcgi.children=4 fcgi.drain=10s \
 		"redis.url=${REDIS_URL:-}" "postgres.url=${DATABASE_URL:-}" \
 		"postgres.migrations=$IT_PREFIX/share/souk/sql" \
 		"postgres.replica_url=${DATABASE_REPLICA_URL:-}" \

@@ -1,8 +1,10 @@
-#include "imager/sniff.h"
+#include "base/sniff.h"
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
+#include <strings.h>
 
 #include "base/text.h"
 
@@ -117,4 +119,30 @@ sniff(struct span s, const char **name)
 		}
 	*name = "text";
 	return SNIFF_UNKNOWN;
+}
+
+const char *
+sniff_claimed(const char *claimed)
+{
+	static const char *const names[][2] = { { "jpeg", "jpeg" },
+		{ "jpg", "jpeg" }, { "pjpeg", "jpeg" }, { "jfif", "jpeg" },
+		{ "png", "png" }, { "x-png", "png" }, { "webp", "webp" },
+		{ "gif", "gif" }, { "avif", "avif" } };
+	const char *name;
+	size_t n;
+
+	if (claimed == NULL)
+		return NULL;
+	if (strncasecmp(claimed, "image/", 6) == 0)
+		name = claimed + 6;
+	else if ((name = strrchr(claimed, '.')) != NULL)
+		name++;
+	else
+		return NULL;
+	n = strcspn(name, "; \t");
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+		if (strlen(names[i][0]) == n &&
+		    strncasecmp(name, names[i][0], n) == 0)
+			return names[i][1];
+	return NULL;
 }
