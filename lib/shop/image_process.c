@@ -266,7 +266,9 @@ original_fetch(struct work_on *w, struct err *e)
 	    &(struct fetch_opts){
 		.max_bytes = conf_int(conf, "image", "max_bytes"),
 		.timeout_ms = (int)conf_int(conf, "image", "fetch_timeout"),
-		.allow_private = conf_bool(conf, "image", "fetch_private"),
+		.may_reach = conf_bool(conf, "image", "fetch_private")
+				 ? fetch_address_any
+				 : fetch_address_ok,
 	    },
 	    w->src, w->fd, w->arena, &answer, e);
 	return rc == RC_NONE || rc == RC_REFUSED

@@ -89,14 +89,21 @@ or_else(const struct conf *conf, const char *key)
 	return *s != '\0' ? s : conf_str(conf, "aws", key);
 }
 
-/* The last folder is made where it is not there. */
+/* The last folder is made where it is not there; by root for whose the one
+ * above it is. */
 static void
-folder_make(const char *url, enum image_store which)
+folder_make(const char *url, enum image_store which, struct arena *arena)
 {
 	mode_t mode = which == IMAGE_ORIGINALS ? 0700 : 0755;
+	const char *path = url + strlen("file:");
+	struct stat above;
 
-	if (strncmp(url, "file:/", 6) == 0 && mkdir(url + 5, mode) == 0)
-		(void)chmod(url + 5, mode); /* whatever the umask */
+	if (strncmp(url, "file:/", 6) != 0 || mkdir(path, mode) != 0)
+		return;
+	(void)chmod(path, mode); /* whatever the umask */
+	if (geteuid() == 0 &&
+	    stat(arena_concat(arena, path, "/..", NULL), &above) == 0)
+		(void)!chown(path, above.st_uid, above.st_gid);
 }
 
 static enum rc
@@ -107,7 +114,7 @@ store_open(const struct conf *conf, enum image_store which,
 	const char *url = url_of(conf, which, arena);
 	enum rc rc;
 
-	folder_make(url, which);
+	folder_make(url, which, arena);
 	rc = object_open(
 	    &(struct object_opts){
 		.url = url,

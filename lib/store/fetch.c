@@ -107,6 +107,12 @@ fetch_address_ok(const struct sockaddr *address)
 }
 
 bool
+fetch_address_any(const struct sockaddr *address)
+{
+	return address->sa_family == AF_INET || address->sa_family == AF_INET6;
+}
+
+bool
 fetch_url_ok(const char *url)
 {
 	const char *host = NULL;
@@ -132,6 +138,7 @@ fetch_url_ok(const char *url)
 
 struct fetching {
 	const struct fetch_opts *opts;
+	bool (*may_reach)(const struct sockaddr *address);
 	int fd;
 	int64_t bytes;
 	bool private, too_large, full;
@@ -162,7 +169,7 @@ socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 
 	if (purpose != CURLSOCKTYPE_IPCXN)
 		return CURL_SOCKET_BAD;
-	if (!f->opts->allow_private && !fetch_address_ok(&address->addr)) {
+	if (!f->may_reach(&address->addr)) {
 		f->private = true;
 		peer_note(f, &address->addr);
 		return CURL_SOCKET_BAD;
@@ -305,7 +312,10 @@ enum rc
 fetch_fd(const struct fetch_opts *opts, const char *url, int fd,
     struct arena *arena, struct fetch_answer *out, struct err *e)
 {
-	struct fetching f = { .opts = opts, .fd = fd };
+	struct fetching f = { .opts = opts,
+		.fd = fd,
+		.may_reach = opts->may_reach != NULL ? opts->may_reach
+						     : fetch_address_ok };
 	char why[CURL_ERROR_SIZE] = "";
 	const char *type = NULL;
 	long status = 0;

@@ -22,9 +22,10 @@ struct arena;
 struct sockaddr;
 
 struct fetch_opts {
-	int64_t max_bytes;  /* of the body */
-	int timeout_ms;     /* all in all */
-	bool allow_private; /* any address may be reached */
+	int64_t max_bytes; /* of the body */
+	int timeout_ms;    /* all in all */
+	/* Which addresses may be connected to; NULL: fetch_address_ok. */
+	bool (*may_reach)(const struct sockaddr *address);
 };
 
 enum { FETCH_REDIRECTS = 5, FETCH_URL_BYTES = 2000 };
@@ -51,7 +52,8 @@ enum rc fetch_fd(const struct fetch_opts *opts, const char *url, int fd,
 /* Could it be fetched by its form? */
 bool fetch_url_ok(const char *url);
 
-/* May it be connected to where private ones may not? */
+/* Can everybody reach it? */
 bool fetch_address_ok(const struct sockaddr *address);
+bool fetch_address_any(const struct sockaddr *address); /* yes */
 
 #endif

@@ -10,6 +10,7 @@
  * file: a part of a key has 255 bytes at most; ".souk-tmp" is the store's own.
  * An object's type is that of its key's extension, and Cache-Control is the web
  * server's. Nothing below the folder may be a symbolic link to be followed.
+ * What root writes is given to the folder's owner.
  *
  * s3: a key has 1024 bytes with its prefix. What may pass (throttling, 5xx, a
  * cut connection) is tried five times before it is RC_RETRY.

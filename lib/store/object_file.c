@@ -45,13 +45,25 @@ struct folder {
 	struct object_store base;
 	int fd;
 	char *path;
+	bool give; /* we are root: all is given to the folder's owner */
+	uid_t uid;
+	gid_t gid;
 };
 
 /* ---- folders */
 
+/* What root writes, by soukctl say, the folder's owner must be able to go on
+ * with. */
+static int
+give_away(const struct folder *f, int fd)
+{
+	return f->give ? fchown(fd, f->uid, f->gid) : 0;
+}
+
 /* The folder of that name in dir, made where it is wanted; -1, errno. */
 static int
-folder_below(int dir, const char *name, bool make, mode_t mode)
+folder_below(
+    const struct folder *f, int dir, const char *name, bool make, mode_t mode)
 {
 	int flags = O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC;
 	int fd = openat(dir, name, flags);
@@ -62,7 +74,9 @@ folder_below(int dir, const char *name, bool make, mode_t mode)
 		return -1;
 	fd = openat(dir, name, flags);
 	/* The web server is somebody else, whatever our umask. */
-	if (fd >= 0 && (fchmod(fd, mode) != 0 || fsync(dir) != 0) &&
+	if (fd >= 0 &&
+	    (fchmod(fd, mode) != 0 || give_away(f, fd) != 0 ||
+		fsync(dir) != 0) &&
 	    errno != EPERM && errno != EINVAL) {
 		int error = errno;
 
@@ -93,7 +107,7 @@ folder_of(const struct folder *f, const char *key, bool make, const char **name)
 		if (n < sizeof part) {
 			memcpy(part, key, n);
 			part[n] = '\0';
-			below = folder_below(dir, part, make, 0755);
+			below = folder_below(f, dir, part, make, 0755);
 		} else {
 			errno = ENAMETOOLONG;
 		}
@@ -124,7 +138,7 @@ folder_done(const struct folder *f, int dir)
 static void
 tmp_clean(const struct folder *f)
 {
-	int fd = folder_below(f->fd, TMP_FOLDER, false, 0);
+	int fd = folder_below(f, f->fd, TMP_FOLDER, false, 0);
 	int64_t old = clock_wall_ms() / 1000 - TMP_OLD_S;
 	DIR *dp = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *d;
@@ -155,6 +169,7 @@ file_open(
 {
 	const char *path = opts->url + strlen("file:");
 	struct folder *f;
+	struct stat st;
 	int fd;
 
 	if (!file_url_ok(opts->url))
@@ -171,6 +186,11 @@ file_open(
 	f->base.driver = &object_file;
 	f->fd = fd;
 	f->path = xstrdup(path);
+	if (geteuid() == 0 && fstat(fd, &st) == 0) {
+		f->give = true;
+		f->uid = st.st_uid;
+		f->gid = st.st_gid;
+	}
 	tmp_clean(f);
 	*out = &f->base;
 	return RC_OK;
@@ -297,6 +317,7 @@ copy_in(const struct folder *f, const struct object_source *from, int fd,
 	free(buf);
 	if (rc == RC_OK && error == 0 && fchmod(fd, 0644) != 0)
 		error = errno;
+	(void)!give_away(f, fd); /* it can be read all the same */
 	if (rc == RC_OK && error == 0)
 		error = sync_fd(fd);
 	return error == 0 ? rc : object_errno(error, f->path, e);
@@ -339,7 +360,7 @@ file_put(struct object_store *store, const char *key,
 		    "%s is the store's own folder", TMP_FOLDER);
 	if ((dir = folder_of(f, key, true, &name)) < 0)
 		return put_errno(errno, f, key, e);
-	if ((tmp = folder_below(f->fd, TMP_FOLDER, true, 0700)) < 0) {
+	if ((tmp = folder_below(f, f->fd, TMP_FOLDER, true, 0700)) < 0) {
 		rc = put_errno(errno, f, TMP_FOLDER, e);
 		goto out;
 	}
@@ -493,5 +514,5 @@ file_presign(struct object_store *store, const char *key, int64_t seconds,
 	    "%.200s: in a folder; the web server serves it", key);
 }
 
-const struct object_driver object_file = { "file:", file_url_ok, file_open, file_close,
-	file_put, file_get, file_head, file_delete, file_presign };
+const struct object_driver object_file = { "file:", file_url_ok, file_open,
+	file_close, file_put, file_get, file_head, file_delete, file_presign };

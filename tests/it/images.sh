@@ -2,7 +2,7 @@
 # Pictures from an upload to what everybody sees: through soukctl, souk-worker
 # image and its sandbox, in folders. In S3: images_s3.sh.
 . "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
-it_need initdb psql redis-server curl jq nginx pgrep
+it_need initdb psql redis-server curl jq nginx pgrep python3
 make=$top_builddir/tests/imager/picture_make
 [ -x "$make" ] || it_skip_all "configured without images"
 it_souk_install
@@ -35,7 +35,8 @@ api() { curl -sS --max-time 10 "$SOUK_URL/api/products/$product"; }
 
 it_start_nginx
 "$make" new 1500 1000 1 "$IT/a.jpg" && "$make" new 700 300 2 "$IT/b.png" &&
-	"$make" new 200 100 3 "$IT/c.webp" || it_bail "picture_make"
+	"$make" new 200 100 3 "$IT/c.webp" &&
+	"$make" new 700 300 4 "$IT/e.png" || it_bail "picture_make"
 printf 'no picture' >"$IT/text.jpg"
 head -c 30000 "$IT/a.jpg" >"$IT/cut.jpg"
 cp "$IT/b.png" "$IT/lies.jpg"
@@ -142,6 +143,54 @@ it_ok "the next one does it" it_wait_for 30 settled
 it_eq "it is ready" "$(status_of "$b")" ready
 it_eq "its objects are there once" "$(($(stored) - before))" 4
 it_eq "and not loose" "$(sql 'SELECT count(*) FROM image_loose')" 0
+
+# ---- mirrored from other addresses
+stop_worker
+it_port PORT
+it_spawn server TERM python3 "$srcdir/tests/store/fetch_server.py" "$PORT" "$IT"
+it_wait_for 15 it_open_port "$PORT" || it_bail "no server"
+away=http://127.0.0.1:$PORT
+other=$((product + 1))
+# external NAME: a picture of the other product that lies elsewhere
+external() { sql "INSERT INTO product_image (product_id, position, src, width, height)
+	VALUES ($other, 9, '$away$1', 5, 5) RETURNING id" | head -n 1; }
+task() { sql "INSERT INTO outbox (task_id, queue, type, data)
+	VALUES (md5('$1'), 'image', 'process_image', '$2')" >"$IT/sql.out"; }
+shown() { curl -sS --max-time 10 "$SOUK_URL/api/products/$other" |
+	jq -r ".images[] | select(.id == $1).url"; }
+m=$(external /file/e.png) gone=$(external /status/404) html=$(external /html) \
+	busy=$(external /status/503)
+ctl cache purge --all --quiet >"$IT/purge.out"
+it_eq "they are asked for" "$(ctl image mirror --product "$other" --quiet)" 4
+it_eq "once" "$(ctl image mirror --all --quiet)" 0
+it_eq "shown by the address meanwhile" "$(status_of "$m") $(shown "$m")" \
+	"waiting $away/file/e.png"
+start_worker
+it_ok "private addresses: done" it_wait_for 30 settled
+it_match "refused" "$(status_of "$m") $(problem_of "$m")" '^failed fetch_private: .*127.0.0.1'
+it_eq "and the server was not asked" "$(wc -l <"$IT/server.log")" 0
+it_eq "shown by the address as before" "$(shown "$m")" "$away/file/e.png"
+stop_worker
+start_worker SOUK_IMAGE_FETCH_PRIVATE=yes
+it_eq "allowed, and once more" "$(ctl image retry --product "$other" --quiet)" 4
+it_ok "they are fetched" it_wait_for 30 settled
+it_eq "ready" "$(status_of "$m") $(problem_of "$m")" "ready "
+it_match "shown by its variant" "$(shown "$m")" '^/media/[0-9a-f]{32}-640.webp$'
+it_match "one is not there" "$(status_of "$gone") $(problem_of "$gone")" '^failed fetch_status: .*404'
+it_match "one is none" "$(status_of "$html") $(problem_of "$html")" '^failed not_an_image: '
+it_match "one was away each time" "$(status_of "$busy") $(problem_of "$busy")" '^failed fetch_away: .*503'
+it_eq "which was" "$(grep -c '^/status/503' "$IT/server.log")" 5
+task one "{\"productId\":$other,\"imageUrl\":\"$away/file/c.webp\"}"
+task two "{\"productId\":$other,\"imageUrl\":\"$away/file/c.webp\"}"
+task three "{\"productId\":999999,\"imageUrl\":\"$away/file/c.webp\"}"
+task bad "{\"productId\":$other,\"imageUrl\":\"file:///etc/passwd\"}"
+it_ok "by other software's tasks" it_wait_for 30 settled
+it_eq "one picture" "$(sql "SELECT status || width FROM product_image WHERE product_id = $other
+	AND src = '$away/file/c.webp'")" ready200
+it_eq "fetched once" "$(grep -c '^/file/c.webp' "$IT/server.log")" 1
+it_eq "a file is nobody's picture" "$(sql 'SELECT task_id, error FROM dead_task' | cut -c1-46)" \
+	"$(printf bad | md5sum | cut -c1-32)|bad_task_data"
+it_stop server
 
 # ---- the store is full
 stop_worker
