@@ -12,6 +12,7 @@
 #include "base/conf.h"
 #include "base/form.h"
 #include "fcgi-app/app_int.h"
+#include "shop/image.h"
 
 enum { MAX_FILE = 16 << 20 };
 
@@ -128,10 +129,30 @@ file_static(struct app *app, struct request *rq, const struct match *m,
 	    "public, max-age=31536000, immutable", rq, rs, e);
 }
 
+/* Kept for less than it is good: an hour, or as long as a session's
+ * credentials, which are fetched anew five minutes before their end. */
+static enum rc
+redirect(struct app *app, struct request *rq, const char *key,
+    struct response *rs, struct err *e)
+{
+	enum { LINK_S = 3600 };
+	const char *url;
+	enum rc rc = image_link(app->shop, key, LINK_S, rq->arena, &url, e);
+
+	if (rc != RC_OK)
+		return rc;
+	rs->status = 302;
+	rs->cache = "public, max-age=240";
+	response_header(rs, rq->arena, "Location", url);
+	return RC_OK;
+}
+
 enum rc
 file_media(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
-	return serve(conf_str(app->conf, "fcgi", "media"), m->name, PICTURES,
-	    "public, max-age=86400, s-maxage=604800", rq, rs, e);
+	enum rc rc = serve(conf_str(app->conf, "fcgi", "media"), m->name,
+	    PICTURES, "public, max-age=86400, s-maxage=604800", rq, rs, e);
+
+	return rc == RC_NONE ? redirect(app, rq, m->name, rs, e) : rc;
 }

@@ -128,6 +128,15 @@ enum rc image_process(struct shop *shop, const struct task *task,
 enum rc image_collect(struct shop *shop, int64_t grace_s, int max,
     struct arena *arena, int *n, struct err *e);
 
+/*
+ * Where anybody may read a variant for so many seconds (five minutes at least,
+ * if the credentials are a session's), by its key as it stands behind /media/:
+ * for a bucket that has no address of its own. RC_NONE: a folder, [media]
+ * base_url is elsewhere, or it can be no variant's key.
+ */
+enum rc image_link(struct shop *shop, const char *key, int64_t seconds,
+    struct arena *arena, const char **url, struct err *e);
+
 /* For -t: the program is there, the stores can be opened, folders be written
  * to. RC_INVALID. Asks nobody over the network. */
 enum rc image_check(const struct conf *conf, struct err *e);

@@ -162,6 +162,41 @@ image_stores_free(struct image_stores *stores)
 	free(stores);
 }
 
+/* ---- where they are read */
+
+/* "HASH-640.webp", as image_process.c writes it. */
+static bool
+is_variant_key(const char *key)
+{
+	size_t digits;
+
+	if (strspn(key, "0123456789abcdef") != IMAGE_NAME_CHARS ||
+	    key[IMAGE_NAME_CHARS] != '-')
+		return false;
+	key += IMAGE_NAME_CHARS + 1;
+	digits = strspn(key, "0123456789");
+	return digits >= 1 && digits <= 5 &&
+	       (strcmp(key + digits, ".webp") == 0 ||
+		   strcmp(key + digits, ".avif") == 0);
+}
+
+enum rc
+image_link(struct shop *shop, const char *key, int64_t seconds,
+    struct arena *arena, const char **url, struct err *e)
+{
+	struct object_store *store;
+	enum rc rc;
+
+	if (!is_variant_key(key) ||
+	    *conf_str(shop->conf, "media", "base_url") != '/' ||
+	    strncmp(conf_str(shop->conf, "media", "store"), "s3:", 3) != 0)
+		return err_set(e, RC_NONE, "not_found", "No such file");
+	rc = image_store(shop, IMAGE_MEDIA, &store, e);
+	return rc != RC_OK
+	    ? rc
+	    : object_presign(store, key, seconds, arena, url, e);
+}
+
 /* ---- -t */
 
 bool
