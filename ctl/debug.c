@@ -25,6 +25,7 @@
 #include "shop/stock.h"
 #include "shop/stock_change.h"
 #include "shop/token.h"
+#include "shop/upload.h"
 #include "store/invalidation.h"
 #include "store/outbox.h"
 #include "store/pg.h"
@@ -48,7 +49,8 @@ statements_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 		order_read_statements, order_change_statements,
 		order_life_statements, stock_statements,
 		stock_change_statements, cart_statements, image_statements,
-		image_process_statements, image_store_statements };
+		image_process_statements, image_store_statements,
+		upload_statements };
 	json_t *all = json_array();
 
 	(void)args;

@@ -262,6 +262,13 @@ app_close(struct app *app)
 
 /* ---- working */
 
+size_t
+app_max_body(struct app *app, struct request *rq, size_t max_body)
+{
+	trust(app);
+	return route_max_body(app, rq, max_body);
+}
+
 void
 app_handle(struct app *app, struct request *rq, struct response *rs)
 {

@@ -7,6 +7,7 @@
 
 #include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
@@ -32,6 +33,13 @@ struct app_opts {
  */
 enum rc app_open(const struct app_opts *opts, struct app **out, struct err *e);
 void app_close(struct app *app); /* NULL is allowed */
+
+/*
+ * How long a request's body may be; asked, before any of it is read, where it
+ * says to be longer than max_body ([fcgi] max_body). More than that only at an
+ * address that takes files, for who may send some.
+ */
+size_t app_max_body(struct app *app, struct request *rq, size_t max_body);
 
 /* Answer a request. Never fails: it always fills the response. */
 void app_handle(struct app *app, struct request *rq, struct response *rs);

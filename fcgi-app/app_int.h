@@ -64,7 +64,7 @@ struct app {
 
 /* What a route found in the path. */
 struct match {
-	int64_t id;       /* {id} */
+	int64_t id, id2;  /* {id}, and a second one */
 	char order[33];   /* {order}: 32 hex digits */
 	const char *name; /* {name}: the rest of the path */
 };
@@ -76,6 +76,10 @@ typedef enum rc handler(struct app *app, struct request *rq,
 
 /* api_product.c */
 handler api_product_get, api_product_put, api_product_list, api_product_stock;
+/* api_image.c */
+handler api_image_post, api_image_list, api_image_get, api_image_delete;
+/* Bytes of a body that brings a picture: for route.c. */
+size_t upload_max_body(const struct app *app);
 /* api_event.c */
 handler api_event_post;
 /* api_order.c */

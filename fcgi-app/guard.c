@@ -268,8 +268,8 @@ guard_form(struct app *app, struct request *rq, const struct who *who,
 /* ---- admins */
 
 enum rc
-guard_admin(
-    struct app *app, struct request *rq, struct response *rs, struct err *e)
+guard_admin_person(struct app *app, struct request *rq, struct response *rs,
+    const char **person, struct err *e)
 {
 	const char *auth = request_param(rq, "HTTP_AUTHORIZATION");
 	bool reads = rq->method == M_GET || rq->method == M_HEAD;
@@ -283,14 +283,21 @@ guard_admin(
 		if (strncasecmp(auth, "Bearer ", 7) == 0)
 			rc = token_check(
 			    app->shop->pg, auth + 7, rq->arena, &owner, e);
-		if (rc != RC_NONE &&
-		    (rc != RC_OK || strcmp(owner.role, "admin") == 0))
+		if (rc != RC_NONE && rc != RC_OK)
 			return rc;
+		if (rc == RC_OK && strcmp(owner.role, "admin") == 0) {
+			*person = arena_printf(
+			    rq->arena, "token:%lld", (long long)owner.id);
+			return RC_OK;
+		}
 	} else {
 		if ((rc = guard_who(app, rq, &who, e)) != RC_OK)
 			return rc;
-		if (who.known && who.session.admin)
+		if (who.known && who.session.admin) {
+			*person = arena_printf(rq->arena, "customer:%lld",
+			    (long long)who.session.customer_id);
 			return reads ? RC_OK : guard_same_origin(app, rq, e);
+		}
 		if (who.known)
 			return err_set(e, RC_REFUSED, "forbidden",
 			    "This is for the shop's operators");
@@ -299,4 +306,13 @@ guard_admin(
 	return err_set(e, RC_REFUSED, "unauthorized",
 	    "Send an API token: Authorization: Bearer TOKEN "
 	    "(soukctl token create --role admin)");
+}
+
+enum rc
+guard_admin(
+    struct app *app, struct request *rq, struct response *rs, struct err *e)
+{
+	const char *person;
+
+	return guard_admin_person(app, rq, rs, &person, e);
 }

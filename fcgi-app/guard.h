@@ -65,6 +65,10 @@ const char *guard_form_token(struct request *rq, const struct who *who);
 /* Admin: a session of one, or a bearer token. RC_REFUSED. */
 enum rc guard_admin(
     struct app *app, struct request *rq, struct response *rs, struct err *e);
+/* The same, and who it is, for Idempotency-Key: "customer:42", "token:7"; in
+ * the arena. */
+enum rc guard_admin_person(struct app *app, struct request *rq,
+    struct response *rs, const char **person, struct err *e);
 
 /* Set-Cookie: `souk_session` (HttpOnly, SameSite=Lax, Path=/; over TLS Secure
  * and `__Host-souk_session`); token "" ends it. */

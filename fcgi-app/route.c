@@ -12,6 +12,7 @@
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "fcgi-app/app_int.h"
+#include "fcgi-app/guard.h"
 #include "fcgi-app/page.h"
 
 /* {id}: a number from 1. {order}: 32 hex digits. {name}: the rest, at the end
@@ -30,6 +31,10 @@ static const struct route {
 	{ "/api/products/{id}", M_PUT, api_product_put },
 	{ "/api/products", M_GET, api_product_list },
 	{ "/api/products/{id}/stock", M_GET, api_product_stock },
+	{ "/api/products/{id}/images", M_POST, api_image_post },
+	{ "/api/products/{id}/images", M_GET, api_image_list },
+	{ "/api/products/{id}/images/{id}", M_GET, api_image_get },
+	{ "/api/products/{id}/images/{id}", M_DELETE, api_image_delete },
 	{ "/api/events", M_POST, api_event_post },
 	{ "/api/orders", M_POST, api_order_post },
 	{ "/api/orders/{order}", M_GET, api_order_get },
@@ -109,6 +114,8 @@ match_order(const char *path, char order[33])
 bool
 route_match(const char *pattern, const char *path, struct match *m)
 {
+	int64_t *id = &m->id;
+
 	while (*pattern != '\0') {
 		if (*pattern != '{') {
 			if (*pattern++ != *path++)
@@ -119,10 +126,12 @@ route_match(const char *pattern, const char *path, struct match *m)
 		} else {
 			bool order = strncmp(pattern, "{order}", 7) == 0;
 			size_t n = order ? match_order(path, m->order)
-					 : match_id(path, &m->id);
+					 : match_id(path, id);
 
 			if (n == 0)
 				return false;
+			if (!order)
+				id = &m->id2;
 			pattern += order ? 7 : 4; /* {id} */
 			path += n;
 		}
@@ -162,12 +171,34 @@ find(const struct request *rq, struct match *m)
 	return NULL;
 }
 
+/* Takes a body of upload_max_body() from admins. Where it is longer the handler
+ * says so, once it knows who sent it. */
+static bool
+is_upload(const struct route *route)
+{
+	return route != NULL && route->handle == api_image_post;
+}
+
+size_t
+route_max_body(struct app *app, struct request *rq, size_t max_body)
+{
+	struct response unused = { 0 };
+	struct match m = { 0 };
+	struct err e;
+
+	if (!is_upload(find(rq, &m)) ||
+	    guard_admin(app, rq, &unused, &e) != RC_OK)
+		return max_body;
+	return upload_max_body(app);
+}
+
 /* ---- errors */
 
 static const struct {
 	const char *code;
 	int status;
 } statuses[] = {
+	{ "bad_configuration", 500 },
 	{ "bad_credentials", 401 },
 	{ "body_too_large", 413 },
 	{ "cart_full", 409 },
@@ -179,14 +210,20 @@ static const struct {
 	{ "invalid_json", 400 },
 	{ "method_not_allowed", 405 },
 	{ "no_customer", 401 },
+	{ "no_images", 501 },
+	{ "not_an_image", 422 },
 	{ "out_of_stock", 409 },
 	{ "payment_in_progress", 409 },
 	{ "sku_taken", 409 },
 	{ "stale_form", 403 },
-	{ "too_many_tries", 429 },
+	{ "too_large", 413 },
 	{ "too_many_attempts", 429 },
+	{ "too_many_images", 409 },
+	{ "too_many_tries", 429 },
+	{ "type_mismatch", 422 },
 	{ "unauthorized", 401 },
 	{ "unsupported_media_type", 415 },
+	{ "unsupported_type", 415 },
 	{ "variant_required", 422 },
 	{ "version_conflict", 412 },
 	{ "wrong_state", 409 },
@@ -261,7 +298,8 @@ error_body(struct app *app, const struct request *rq, struct response *rs,
 	strbuf_release(&sb);
 }
 
-/* Of things that everybody may see. */
+/* Of things that everybody may see; an operator's list of pictures stands below
+ * one. */
 static bool
 is_public(const char *path)
 {
@@ -270,7 +308,7 @@ is_public(const char *path)
 
 	for (size_t i = 0; i < sizeof fronts / sizeof *fronts; i++) {
 		if (strncmp(path, fronts[i], strlen(fronts[i])) == 0)
-			return true;
+			return strstr(path, "/images") == NULL;
 	}
 	return false;
 }
@@ -366,8 +404,11 @@ dispatch(struct app *app, struct request *rq, struct response *rs)
 void
 route_handle(struct app *app, struct request *rq, struct response *rs)
 {
+	struct match m = { 0 };
+
 	log_set_request(rq->id);
-	if (rq->bad.status != 0)
+	if (rq->bad.status != 0 &&
+	    !(rq->too_large && is_upload(find(rq, &m))))
 		answer_error(app, rq, rs, rq->bad.status, rq->bad.code,
 		    rq->bad.msg);
 	else

@@ -5,6 +5,7 @@
 #define FCGI_APP_ROUTE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "base/err.h"
 
@@ -12,6 +13,10 @@ struct app;
 struct match;
 struct request;
 struct response;
+
+/* See app_max_body(). */
+size_t route_max_body(
+    struct app *app, struct request *rq, size_t max_body);
 
 /* Fills the response, whatever happens. */
 void route_handle(

@@ -80,9 +80,9 @@ serve_free(struct serve *serve)
  * than we were willing to throw away.
  */
 static bool
-read_body(struct serve *s, struct request *rq, uint64_t *got, bool *rest)
+read_body(struct serve *s, struct request *rq,
+    const struct request_limits *limits, uint64_t *got, bool *rest)
 {
-	const struct request_limits *limits = &s->opts.limits;
 	FCGX_Stream *in = s->fcgx.in;
 	struct span body = { "", 0 };
 	char trash[8192];
@@ -109,6 +109,21 @@ read_body(struct serve *s, struct request *rq, uint64_t *got, bool *rest)
 		return false;
 	request_body(rq, body, *got, limits);
 	return true;
+}
+
+/* The limits of this request: some may send more than others. */
+static struct request_limits
+limits_of(struct serve *s, struct app *app, struct request *rq)
+{
+	struct request_limits limits = s->opts.limits;
+
+	if (rq->bad.status == 0 && rq->content_length > 0 &&
+	    (uint64_t)rq->content_length > limits.max_body) {
+		log_set_request(rq->id);
+		limits.max_body = app_max_body(app, rq, limits.max_body);
+		log_set_request(NULL);
+	}
+	return limits;
 }
 
 /* ---- writing */
@@ -242,14 +257,16 @@ serve_accepted(struct serve *s, struct app *app, int fd)
 	struct score_slot *score = s->opts.score;
 	struct score_end end = { 0 };
 	struct request rq;
+	struct request_limits limits;
 	struct response rs;
 	bool keep = s->fcgx.keepConnection != 0, rest = false, sent;
 
 	request_parse(
 	    &rq, s->arena, (const char *const *)s->fcgx.envp, &s->opts.limits);
 	score_request(score, method_name(rq.method), rq.path);
+	limits = limits_of(s, app, &rq);
 	if (s->fcgx.role != FCGI_ROLE_RESPONDER ||
-	    !read_body(s, &rq, &end.bytes_in, &rest)) {
+	    !read_body(s, &rq, &limits, &end.bytes_in, &rest)) {
 		score_add(score, &score->n.broken, 1);
 		return SERVE_CLOSE;
 	}

@@ -19,6 +19,7 @@
 #include "shop/purge.h"
 #include "shop/session.h"
 #include "shop/shop.h"
+#include "shop/upload.h"
 #include "store/outbox.h"
 #include "workers/worker.h"
 
@@ -72,6 +73,12 @@ purge_carts(struct work *w, struct err *e)
 	return cart_purge(w->shop, ROWS, w->arena, e);
 }
 
+static enum rc
+purge_uploads(struct work *w, struct err *e)
+{
+	return upload_purge(w->shop, ROWS, w->arena, e);
+}
+
 /* What a crash or a deleted picture has left. A day, so that nobody who has it
  * on a page in front of him misses it. */
 static enum rc
@@ -123,6 +130,7 @@ const struct clock_row housekeeping_clocks[] = {
 	{ "purge_finished_tasks", MINUTE_MS, purge_finished, true },
 	{ "forget_payments", 10 * MINUTE_MS, forget_payments, true },
 	{ "purge_carts", MINUTE_MS, purge_carts, true },
+	{ "purge_uploads", 10 * MINUTE_MS, purge_uploads, true },
 	{ "collect_images", MINUTE_MS / 6, collect_images, true },
 	{ 0 },
 };

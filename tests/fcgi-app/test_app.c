@@ -50,6 +50,8 @@ static const struct {
 	{ "/products/{id}", "/products/99999999999999999999", 0, 0 },
 	{ "/api/products/{id}/stock", "/api/products/7/stock", 1, 7 },
 	{ "/api/products/{id}/stock", "/api/products/7", 0, 7 },
+	{ "/api/products/{id}/images/{id}", "/api/products/7/images/08", 0, 0 },
+	{ "/api/products/{id}/images/{id}", "/api/products/7/images/", 0, 0 },
 	{ "/static/{name}", "/static/a.b.css", 1, 0 },
 	{ "/static/{name}", "/static/", 0, 0 },
 };
@@ -62,6 +64,17 @@ START_TEST(a_path_has_one_route)
 	    matches[_i].ok);
 	if (matches[_i].ok)
 		ck_assert_int_eq(m.id, matches[_i].id);
+}
+END_TEST
+
+START_TEST(a_path_may_name_two_things)
+{
+	struct match m = { 0 };
+
+	ck_assert(route_match("/api/products/{id}/images/{id}",
+	    "/api/products/7/images/8", &m));
+	ck_assert_int_eq(m.id, 7);
+	ck_assert_int_eq(m.id2, 8);
 }
 END_TEST
 
@@ -302,6 +315,7 @@ main(void)
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, a_path_has_one_route, 0, N(matches));
+	tcase_add_test(tc, a_path_may_name_two_things);
 	tcase_add_test(tc, an_error_has_the_status_of_its_code);
 	tcase_add_test(tc, a_packed_answer_reads_back_in_every_encoding);
 	tcase_add_test(tc, only_what_is_meant_to_be_is_served);

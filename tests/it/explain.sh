@@ -29,6 +29,8 @@ SELECT p, k, '/media/' || p || '-' || k FROM generate_series(1, 100000) p, gener
 UPDATE product_image SET status = 'ready', original = 'o' || id,
   variants = jsonb_build_array(jsonb_build_object('format', 'webp', 'key', 'k' || id))
   WHERE id % 10 = 0;
+INSERT INTO upload_key (id, body_hash, created_at)
+SELECT md5(n::text), sha256(n::text::bytea), now() - n * interval '1 min' FROM generate_series(1, 20000) n;
 INSERT INTO image_loose (store, key) SELECT 'media', 'l' || n FROM generate_series(1, 20000) n;
 INSERT INTO variant (product_id, position, sku, options, price, stock, image_id)
 SELECT p, k, 'S-' || p || '-' || k, ARRAY['v' || k], 100 + p % 9000, p % 7, p * 2
@@ -85,7 +87,7 @@ grows='product|product_image|variant|review|invalidation|customer|session'
 grows="$grows|password_reset|api_token|sale|sale_item|orders|order_line"
 grows="$grows|sale_unit|payment|payment_attempt|outbox|finished_task"
 grows="$grows|dead_task|analytics_event|clock_turn"
-grows="$grows|image_loose|cart|cart_line|payment_event|sandbox_intent|sandbox_call"
+grows="$grows|image_loose|upload_key|cart|cart_line|payment_event|sandbox_intent|sandbox_call"
 [ "$(it_psql -c "SELECT string_agg(relname, '|' ORDER BY relname) FROM pg_class
 	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 	AND relname <> 'schema_migration'")" = \

@@ -26,6 +26,9 @@ it_match "an id that is no token does not" \
 # ---- refusals
 it_eq "a body over the cap" "$(code -B 102401 "$SOCK" get /echo)" 413
 it_eq "a body far over it" "$(code -B 9000000 "$SOCK" get /echo)" 413
+it_eq "a body over it where the application takes files" \
+	"$("$CLIENT" -B 8388608 "$SOCK" get /upload | tail -n 1)" 8388608
+it_eq "but not over what it takes" "$(code -B 8388609 "$SOCK" get /upload)" 413
 it_eq "fewer bytes than declared" "$(code -b hello -l 6 "$SOCK" get /echo)" 400
 it_eq "more bytes than declared" "$(code -b hello -l 4 "$SOCK" get /echo)" 400
 it_eq "a length that is no number" "$(code -b hello -l 5x "$SOCK" get /echo)" 400

@@ -87,6 +87,15 @@ await answer('PUT', `/api/products/${id}`, 422, { headers: json, body: '{"title"
 await answer('PUT', `/api/products/${id}`, 412,
   { headers: { ...json, 'If-Match': '"0"' }, body: '{}' });
 await answer('PUT', '/api/products/999999999', 404, { headers: json, body: '{}' });
+const pictures = `/api/products/${id}/images`;
+const bearer = { Authorization: `Bearer ${token}` };
+await answer('GET', pictures, 200, { headers: bearer });
+await answer('GET', pictures, 401);
+await answer('GET', `${pictures}/999999999`, 404, { headers: bearer });
+await answer('POST', pictures, 401, { body: 'x' });
+await answer('POST', pictures, 415, { headers: json, body: '{}' });
+await answer('DELETE', `${pictures}/999999999`, 404, { headers: bearer });
+await answer('DELETE', `${pictures}/1`, 401);
 const plain = { 'Content-Type': 'application/json' };
 await answer('POST', '/api/events', 202,
   { headers: plain, body: '{"name":"page_seen","data":{"path":"/"}}' });

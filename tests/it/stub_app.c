@@ -4,6 +4,7 @@
  *	/fixed          200 bytes
  *	/bytes/N        N bytes
  *	/echo           the body
+ *	/upload         how long the body was: up to 8 MiB
  *	/sleep/MS       after that time
  *	/stuck          never: a loop that only SIGKILL ends
  *	/die            the process aborts
@@ -131,6 +132,13 @@ spin(void)
 		pause();
 }
 
+size_t
+app_max_body(struct app *app, struct request *rq, size_t max_body)
+{
+	(void)app;
+	return strcmp(rq->path, "/upload") == 0 ? (size_t)8 << 20 : max_body;
+}
+
 void
 app_handle(struct app *app, struct request *rq, struct response *rs)
 {
@@ -144,6 +152,10 @@ app_handle(struct app *app, struct request *rq, struct response *rs)
 	} else if (strcmp(rq->path, "/echo") == 0) {
 		rs->type = "application/octet-stream";
 		rs->body = rq->body;
+	} else if (strcmp(rq->path, "/upload") == 0) {
+		char num[TEXT_NUM];
+
+		text(rs, text_num((int64_t)rq->body.n, num));
 	} else if (after(rq->path, "/bytes/", &n)) {
 		bytes(rq, rs, n);
 	} else if (after(rq->path, "/sleep/", &n)) {
