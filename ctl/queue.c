@@ -8,12 +8,16 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/conf.h"
+#include "base/span.h"
+#include "base/text.h"
 #include "shop/queues.h"
 #include "store/aws.h"
 #include "store/aws_cred.h"
 #include "store/outbox.h"
 #include "store/queue.h"
+#include "store/queue_pause.h"
 #include "store/queue_pg.h"
+#include "store/queue_rate.h"
 #include "store/queue_sqs.h"
 
 enum { PEEK = 20, AT_A_TIME = 100 };
@@ -37,12 +41,37 @@ stats_of(
 	return rc;
 }
 
-static void
-stats_print(const char *name, const struct queue_stats *s)
+/* Of a number in so many minutes. */
+static double
+per_minute(int64_t n)
 {
-	(void)printf("%s\t%lld\t%lld\t%lld\t%lld\t%lld\t%lld\n", name,
-	    (long long)s->depth, (long long)s->in_flight, (long long)s->delayed,
-	    (long long)s->oldest_ms, (long long)s->dead, (long long)s->unsent);
+	return (double)n / QUEUE_RATE_MINUTES;
+}
+
+static void
+stats_print(
+    const char *name, const struct queue_stats *s, const struct queue_rate *r)
+{
+	(void)printf("%s\t%lld\t%lld\t%lld\t%lld\t%lld\t%lld"
+		     "\t%.1f\t%.1f\t%.1f\t%s\n",
+	    name, (long long)s->depth, (long long)s->in_flight,
+	    (long long)s->delayed, (long long)s->oldest_ms, (long long)s->dead,
+	    (long long)s->unsent, per_minute(r->in), per_minute(r->out),
+	    per_minute(r->failed), s->paused ? "paused" : "");
+}
+
+static json_t *
+stats_json(
+    const char *name, const struct queue_stats *s, const struct queue_rate *r)
+{
+	return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f,"
+			 " s:b}",
+	    "queue", name, "depth", (json_int_t)s->depth, "inFlight",
+	    (json_int_t)s->in_flight, "delayed", (json_int_t)s->delayed,
+	    "oldestAgeMs", (json_int_t)s->oldest_ms, "dead",
+	    (json_int_t)s->dead, "unsent", (json_int_t)s->unsent, "inPerMinute",
+	    per_minute(r->in), "outPerMinute", per_minute(r->out),
+	    "failedPerMinute", per_minute(r->failed), "paused", s->paused);
 }
 
 static enum rc
@@ -50,28 +79,29 @@ stats_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
 	json_t *all = json_array();
 	struct queue_stats s;
+	struct queue_rate r;
 	enum rc rc = RC_OK, one;
 
 	(void)args;
 	if (!ctl->json)
 		ctl_say(ctl, "queue\tdepth\tin flight\tdelayed\toldest ms\t"
-			     "dead\tunsent");
+			     "dead\tunsent\tin/min\tout/min\tfailed/min\t"
+			     "state");
 	for (int i = 0; task_queues[i] != NULL; i++) {
-		one = stats_of(ctl, task_queues[i], &s, e);
+		const char *name = task_queues[i];
+
+		one = stats_of(ctl, name, &s, e);
+		if (one == RC_OK)
+			one = queue_rate_read(
+			    ctl_pg(ctl), name, ctl->arena, &r, e);
 		if (one != RC_OK) { /* one that is away hides no other */
-			ctl_say(ctl, "%s: %s", task_queues[i], e->msg);
+			ctl_say(ctl, "%s: %s", name, e->msg);
 			rc = one;
 			continue;
 		}
 		if (!ctl->json)
-			stats_print(task_queues[i], &s);
-		(void)json_array_append_new(all,
-		    json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "queue",
-			task_queues[i], "depth", (json_int_t)s.depth,
-			"inFlight", (json_int_t)s.in_flight, "delayed",
-			(json_int_t)s.delayed, "oldestAgeMs",
-			(json_int_t)s.oldest_ms, "dead", (json_int_t)s.dead,
-			"unsent", (json_int_t)s.unsent));
+			stats_print(name, &s, &r);
+		(void)json_array_append_new(all, stats_json(name, &s, &r));
 	}
 	if (ctl->json)
 		ctl_print_json(json_pack("{s:O}", "queues", all));
@@ -167,18 +197,133 @@ retry_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 }
 
 static enum rc
+pause_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	const char *name = args->operand[0];
+	enum rc rc = check_queue(name, e);
+
+	if (rc != RC_OK)
+		return rc;
+	rc = queue_pause(ctl_pg(ctl), name, ctl->arena, e);
+	if (rc == RC_OK)
+		ctl_say(ctl,
+		    "%s: no task is begun from within a second or two on; "
+		    "those in hand are finished",
+		    name);
+	return rc;
+}
+
+static enum rc
+resume_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	const char *name = args->operand[0];
+	enum rc rc = check_queue(name, e);
+
+	if (rc == RC_OK)
+		rc = queue_resume(ctl_pg(ctl), name, ctl->arena, e);
+	if (rc == RC_OK)
+		wake(ctl, name);
+	return rc;
+}
+
+/* "50" or "50/s" */
+static enum rc
+rate_arg(const struct ctl_args *args, int64_t *out, struct err *e)
+{
+	const char *s = ctl_value(args, "rate");
+	size_t n = s == NULL ? 0 : strlen(s);
+
+	if (s == NULL)
+		return RC_OK;
+	if (n > 2 && strcmp(s + n - 2, "/s") == 0)
+		n -= 2;
+	if (!text_int((struct span){ s, n }, 1, 10000, out))
+		return ctl_usage(
+		    e, "--rate: how many a second, 1 to 10000; not %s", s);
+	return RC_OK;
+}
+
+static enum rc
+time_arg(const struct ctl_args *args, const char *name, int64_t now_ms,
+    int64_t *out, struct err *e)
+{
+	const char *s = ctl_value(args, name);
+
+	if (s == NULL || time_parse(s, now_ms, out) == 0)
+		return RC_OK;
+	return ctl_usage(e,
+	    "--%s: write a time as 2026-11-22T09:00:00Z, or as long ago: -2h",
+	    name);
+}
+
+static enum rc
+redrive_args(
+    const struct ctl_args *args, struct queue_redrive *what, struct err *e)
+{
+	int64_t now = clock_wall_ms();
+	enum rc rc;
+
+	*what = (struct queue_redrive){ .name = args->operand[0],
+		.type = ctl_value(args, "type"),
+		.error = ctl_value(args, "error"),
+		.id = ctl_value(args, "id"),
+		.died_before_ms = now };
+	if ((rc = check_queue(what->name, e)) != RC_OK ||
+	    (rc = time_arg(args, "since", now, &what->died_since_ms, e)) !=
+		RC_OK ||
+	    (rc = time_arg(args, "before", now, &what->died_before_ms, e)) !=
+		RC_OK)
+		return rc;
+	/* Those that die again meanwhile are not taken once more. */
+	if (what->died_before_ms > now)
+		what->died_before_ms = now;
+	return RC_OK;
+}
+
+static enum rc
+redrive_look(struct ctl *ctl, const struct queue_redrive *what, struct err *e)
+{
+	struct queue_redrive_group *list;
+	json_t *all;
+	int64_t total = 0;
+	int n;
+	enum rc rc =
+	    queue_pg_redrive_look(ctl_pg(ctl), what, ctl->arena, &list, &n, e);
+
+	if (rc != RC_OK)
+		return rc;
+	all = json_array();
+	for (int i = 0; i < n; i++) {
+		total += list[i].n;
+		if (!ctl->json)
+			(void)printf("%lld\t%s\t%s\n", (long long)list[i].n,
+			    list[i].type, list[i].error);
+		(void)json_array_append_new(all,
+		    json_pack("{s:I, s:s, s:s}", "tasks", (json_int_t)list[i].n,
+			"type", list[i].type, "error", list[i].error));
+	}
+	if (ctl->json)
+		ctl_print_json(json_pack("{s:I, s:O}", "wouldMove",
+		    (json_int_t)total, "groups", all));
+	json_decref(all);
+	ctl_say(ctl, "%lld would be sent back; nothing was changed",
+	    (long long)total);
+	return RC_OK;
+}
+
+static enum rc
 redrive_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
-	struct queue_redrive what = { .name = args->operand[0],
-		.type = ctl_value(args, "type"),
-		.died_before_ms = clock_wall_ms() };
+	struct queue_redrive what;
 	int64_t max = INT32_MAX, rate = 0, total = 0, moved = 1;
 	enum rc rc;
 
 	if ((rc = ctl_int(args, "max", 1, INT32_MAX, &max, e)) != RC_OK ||
-	    (rc = ctl_int(args, "rate", 1, 10000, &rate, e)) != RC_OK ||
-	    (rc = check_queue(what.name, e)) != RC_OK)
+	    (rc = rate_arg(args, &rate, e)) != RC_OK ||
+	    (rc = redrive_args(args, &what, e)) != RC_OK)
 		return rc;
+	if (ctl_flag(args, "dry-run"))
+		return redrive_look(ctl, &what, e);
 	while (moved > 0 && total < max) {
 		int64_t most = rate > 0 ? rate : AT_A_TIME;
 
@@ -265,8 +410,13 @@ static const struct ctl_opt peek_opts[] = {
 
 static const struct ctl_opt redrive_opts[] = {
 	{ "type", "T", "only tasks of that type" },
+	{ "error", "TEXT", "only with that in one of their errors" },
+	{ "since", "TIME", "only dead since then (RFC 3339, or -2h)" },
+	{ "before", "TIME", "only dead before then" },
+	{ "id", "TASK", "only that one" },
 	{ "max", "N", "at most that many" },
-	{ "rate", "N", "that many a second" },
+	{ "rate", "N", "that many a second (also: N/s)" },
+	{ "dry-run", NULL, "only say which: how many, type, first error" },
 	{ 0 },
 };
 
@@ -281,9 +431,21 @@ const struct ctl_cmd queue_cmds[] = {
 	    .run = create_run },
 	{ .name = "queue stats",
 	    .operands = "",
-	    .help = "for each queue: depth, in flight, delayed, age of the "
-		    "oldest, dead, not sent yet",
+	    .help = "of each queue: depth, age, dead, rates, pause; --json "
+		    "names them",
 	    .run = stats_run },
+	{ .name = "queue pause",
+	    .operands = "QUEUE",
+	    .min = 1,
+	    .max = 1,
+	    .help = "begin none of its tasks until it is resumed",
+	    .run = pause_run },
+	{ .name = "queue resume",
+	    .operands = "QUEUE",
+	    .min = 1,
+	    .max = 1,
+	    .help = "go on with a paused queue",
+	    .run = resume_run },
 	{ .name = "queue peek",
 	    .operands = "QUEUE",
 	    .min = 1,

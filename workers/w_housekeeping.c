@@ -21,6 +21,7 @@
 #include "shop/shop.h"
 #include "shop/upload.h"
 #include "store/outbox.h"
+#include "store/queue_rate.h"
 #include "workers/worker.h"
 
 enum { AT_A_TIME = 100, ROWS = 1000, ROUNDS = 20, MINUTE_MS = 60000,
@@ -65,6 +66,12 @@ static enum rc
 forget_payments(struct work *w, struct err *e)
 {
 	return payment_forget(w->shop, w->arena, e);
+}
+
+static enum rc
+purge_rates(struct work *w, struct err *e)
+{
+	return queue_rate_purge(w->shop->pg, w->arena, e);
 }
 
 static enum rc
@@ -131,6 +138,7 @@ const struct clock_row housekeeping_clocks[] = {
 	{ "forget_payments", 10 * MINUTE_MS, forget_payments, true },
 	{ "purge_carts", MINUTE_MS, purge_carts, true },
 	{ "purge_uploads", 10 * MINUTE_MS, purge_uploads, true },
+	{ "purge_rates", 60 * MINUTE_MS, purge_rates, true },
 	{ "collect_images", MINUTE_MS / 6, collect_images, true },
 	{ 0 },
 };

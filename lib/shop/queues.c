@@ -55,6 +55,12 @@ queues_is_remote(const struct conf *conf, const char *name)
 }
 
 bool
+queues_is_pushed(const struct conf *conf, const char *name)
+{
+	return queue_is_pushed(url_of(conf, name));
+}
+
+bool
 queues_any_remote(const struct conf *conf)
 {
 	for (int i = 0; task_queues[i] != NULL; i++) {

@@ -18,7 +18,7 @@ struct queues_opts {
 	struct pg *pg;         /* both borrowed for the queue's life */
 	struct aws_cred *cred; /* not for two threads; NULL: none is wanted */
 	int stop_fd;           /* queue_remote; 0: none */
-	int most_ms;           /* of any call, whatever is configured; 0: that */
+	int most_ms; /* of any call, whatever is configured; 0: that */
 };
 
 /* Open the queue of that name ("inventory"). Gives *out. */
@@ -27,6 +27,8 @@ enum rc queues_open(const struct queues_opts *opts, const char *name,
 
 /* Its address says that another service carries it. */
 bool queues_is_remote(const struct conf *conf, const char *name);
+/* ... and that it sends by itself: to look at it makes no request. */
+bool queues_is_pushed(const struct conf *conf, const char *name);
 bool queues_any_remote(const struct conf *conf);
 
 /* For queues_opts: as AWS's tools find them. most_ms as there.

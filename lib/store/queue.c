@@ -11,6 +11,7 @@
 #include "base/text.h"
 #include "base/xmalloc.h"
 #include "store/queue_int.h"
+#include "store/queue_pause.h"
 
 static const struct queue_driver *const drivers[] = {
 	&queue_pg_driver,
@@ -33,7 +34,8 @@ driver_of(const char *url)
 	return NULL;
 }
 
-/* Why there is none for it. The address may hold a password: it is not shown. */
+/* Why there is none for it. The address may hold a password: it is not shown.
+ */
 static enum rc
 no_driver(const struct queue_opts *opts, struct err *e)
 {
@@ -56,6 +58,14 @@ queue_is_remote(const char *url)
 	const struct queue_driver *driver = driver_of(url);
 
 	return driver != NULL && driver->send != NULL;
+}
+
+bool
+queue_is_pushed(const char *url)
+{
+	const struct queue_driver *driver = driver_of(url);
+
+	return driver != NULL && driver->pushed;
 }
 
 enum rc
@@ -167,5 +177,12 @@ enum rc
 queue_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
     struct err *e)
 {
-	return queue->driver->stats(queue, arena, out, e);
+	const char *const *paused;
+	enum rc rc = queue->driver->stats(queue, arena, out, e);
+
+	if (rc == RC_OK)
+		rc = queue_paused(queue->opts.pg, arena, &paused, e);
+	if (rc == RC_OK)
+		out->paused = queue_is_among(paused, queue->name);
+	return rc;
 }

@@ -38,6 +38,8 @@ struct task {
 	int receives;           /* this one included */
 	const char *receipt;    /* names the lease, for the driver */
 	int64_t lease_until_ms; /* mono clock: not ours any more after that */
+	const char *sending; /* to be sent only: names this sending, for queues
+				that drop what comes twice; NULL: the id does */
 };
 
 /* What drivers need that reach their queue over the net. */
@@ -46,9 +48,9 @@ struct queue_remote {
 	const char *region;   /* sqs; "" the address's, else the credentials' */
 	const char *endpoint; /* sqs; "" the address's own host */
 	int connect_ms, timeout_ms; /* of a call */
-	int64_t resend_ms;   /* what was sent and has not ended by then goes
-	                        again */
-	int stop_fd; /* 0: none; readable: a long wait should end soon */
+	int64_t resend_ms; /* what was sent and has not ended by then goes
+			      again */
+	int stop_fd;       /* 0: none; readable: a long wait should end soon */
 };
 
 struct queue_opts {
@@ -62,6 +64,9 @@ struct queue_opts {
 
 /* Whether tasks for that address are sent from the outbox (ship.h). */
 bool queue_is_remote(const char *url);
+
+/* Whether they are sent to who receives, so that asking costs nothing. */
+bool queue_is_pushed(const char *url);
 
 /* Gives *out. RC_INVALID: an address that no driver knows. */
 enum rc queue_open(
@@ -96,9 +101,9 @@ enum rc queue_return(struct queue *queue, const struct task *task,
 
 /*
  * Not pg:. Put n (1..QUEUE_BATCH) tasks in; of each id, type, priority,
- * aggregate, created_ms and data are taken. sent[i] says which the queue has;
- * RC_OK: all; else e is of the first that it has not: RC_RETRY: try those
- * again; RC_INVALID: this one never can be sent (too large).
+ * aggregate, created_ms, data and sending are taken. sent[i] says which the
+ * queue has; RC_OK: all; else e is of the first that it has not: RC_RETRY: try
+ * those again; RC_INVALID: this one never can be sent (too large).
  */
 enum rc queue_send(struct queue *queue, int n, const struct task tasks[],
     bool sent[], struct arena *arena, struct err *e);
@@ -114,6 +119,7 @@ struct queue_stats {
 	int64_t oldest_ms; /* age of the oldest due one; 0: none */
 	int64_t dead;
 	int64_t unsent; /* not pg:: due in the outbox and not sent yet */
+	bool paused;    /* queue_pause.h */
 };
 enum rc queue_stats(struct queue *queue, struct arena *arena,
     struct queue_stats *out, struct err *e);

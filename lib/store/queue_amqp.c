@@ -333,6 +333,7 @@ amq_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
 
 const struct queue_driver queue_amqp_driver = {
 	.scheme = "amqp",
+	.pushed = true,
 	.open = amq_open,
 	.close = amq_close,
 	.receive = amq_receive,

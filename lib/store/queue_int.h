@@ -27,6 +27,7 @@
 /* As in queue.h; `why` is clean UTF-8, or NULL. */
 struct queue_driver {
 	const char *scheme; /* "pg:": how its addresses begin */
+	bool pushed; /* the service sends by itself: asking costs nothing */
 	enum rc (*open)(struct queue *queue, struct err *e); /* or NULL */
 	void (*close)(struct queue *queue);                  /* or NULL */
 	enum rc (*receive)(struct queue *queue, int max, int wait_ms,

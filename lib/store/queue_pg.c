@@ -321,7 +321,17 @@ const struct pg_stmt *const queue_statements[] = { &receive, &extend, &done,
 
 /* ---- what a person does with it */
 
-/* $2: of that type, or ""; at most $3; dead since $4 at the latest */
+/* $2: of that type; $3: with that in an error; $4: that one ("": any); dead
+ * from $5 to $6 */
+#define REDRIVEN                                                               \
+	" FROM dead_task WHERE queue = $1 AND ($2 = '' OR type = $2)"          \
+	" AND ($3 = '' OR position($3 IN error) > 0 OR EXISTS (SELECT FROM"    \
+	"  jsonb_array_elements(history) h"                                    \
+	"  WHERE position($3 IN h ->> 'error') > 0))"                          \
+	" AND ($4 = '' OR task_id = $4)"                                       \
+	" AND died_at >= to_timestamp($5::bigint / 1000.0)"                    \
+	" AND died_at <= to_timestamp($6::bigint / 1000.0)"
+
 #define BACK_TO_QUEUE                                                          \
 	" back AS (INSERT INTO outbox (task_id, queue, type, priority, "       \
 	"  aggregate, data, created_at, visible_at, last_error, history)"      \
@@ -332,11 +342,14 @@ const struct pg_stmt *const queue_statements[] = { &receive, &extend, &done,
 
 static const struct pg_stmt redrive = { "queue_redrive",
 	"WITH dead AS (DELETE FROM dead_task WHERE task_id = ANY(ARRAY("
-	"  SELECT task_id FROM dead_task WHERE queue = $1"
-	"  AND ($2 = '' OR type = $2) AND died_at <= to_timestamp($4::bigint"
-	"   / 1000.0) ORDER BY died_at LIMIT $3 FOR UPDATE SKIP LOCKED))"
+	"  SELECT task_id" REDRIVEN
+	"  ORDER BY died_at LIMIT $7 FOR UPDATE SKIP LOCKED))"
 	" RETURNING *)," BACK_TO_QUEUE,
-	4 };
+	7 };
+static const struct pg_stmt redrive_look = { "queue_redrive_look",
+	"SELECT type, error, count(*)" REDRIVEN
+	" GROUP BY type, error ORDER BY count(*) DESC, type, error",
+	6 };
 static const struct pg_stmt revive = { "queue_revive",
 	"WITH dead AS (DELETE FROM dead_task WHERE task_id = $1"
 	" RETURNING *)," BACK_TO_QUEUE,
@@ -434,6 +447,42 @@ queue_pg_retry(struct pg *pg, const char *id, struct arena *arena,
 			 id);
 }
 
+static void
+redrive_args(struct pg_args *args, const struct queue_redrive *what)
+{
+	pg_arg_str(args, what->name);
+	pg_arg_str(args, what->type == NULL ? "" : what->type);
+	pg_arg_str(args, what->error == NULL ? "" : what->error);
+	pg_arg_str(args, what->id == NULL ? "" : what->id);
+	pg_arg_int(args, what->died_since_ms);
+	pg_arg_int(args, what->died_before_ms);
+}
+
+enum rc
+queue_pg_redrive_look(struct pg *pg, const struct queue_redrive *what,
+    struct arena *arena, struct queue_redrive_group **out, int *n,
+    struct err *e)
+{
+	struct pg_args args = { 0 };
+	struct queue_redrive_group *list;
+	struct pg_rows rows;
+	enum rc rc;
+
+	redrive_args(&args, what);
+	rc = pg_exec(pg, PG_PRIMARY, &redrive_look, &args, arena, &rows, e);
+	if (rc != RC_OK)
+		return rc;
+	list = arena_calloc(arena, (size_t)rows.n + 1, sizeof *list);
+	for (int i = 0; i < rows.n; i++)
+		list[i] =
+		    (struct queue_redrive_group){ .type = pg_str(&rows, i, 0),
+			    .error = pg_str(&rows, i, 1),
+			    .n = pg_int(&rows, i, 2) };
+	*out = list;
+	*n = rows.n;
+	return RC_OK;
+}
+
 enum rc
 queue_pg_redrive(struct pg *pg, const struct queue_redrive *what,
     struct arena *arena, int64_t *moved, struct err *e)
@@ -442,10 +491,8 @@ queue_pg_redrive(struct pg *pg, const struct queue_redrive *what,
 	struct pg_rows rows;
 	enum rc rc;
 
-	pg_arg_str(&args, what->name);
-	pg_arg_str(&args, what->type == NULL ? "" : what->type);
+	redrive_args(&args, what);
 	pg_arg_int(&args, what->max);
-	pg_arg_int(&args, what->died_before_ms);
 	rc = pg_exec(pg, PG_PRIMARY, &redrive, &args, arena, &rows, e);
 	if (rc == RC_OK)
 		*moved = rows.n;

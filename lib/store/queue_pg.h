@@ -17,8 +17,8 @@ struct pg_stmt;
 
 struct queue_peek {
 	const char *id, *type;
-	const char *state; /* "due", "in_flight", "delayed", "hidden", "sent" (to a
-			      queue elsewhere), "dead" */
+	const char *state; /* "due", "in_flight", "delayed", "hidden", "sent"
+			      (to a queue elsewhere), "dead" */
 	int64_t receives;
 	const char *created; /* RFC 3339 */
 	const char *at;    /* due since or from, leased until, died; "hidden" */
@@ -40,6 +40,9 @@ enum rc queue_pg_retry(struct pg *pg, const char *id, struct arena *arena,
 struct queue_redrive {
 	const char *name;
 	const char *type;       /* NULL: all */
+	const char *error;      /* part of any of its errors; NULL: all */
+	const char *id;         /* that one; NULL: all */
+	int64_t died_since_ms;  /* wall clock */
 	int max;                /* in this call */
 	int64_t died_before_ms; /* wall clock: those that die again meanwhile
 				   are not taken once more */
@@ -47,6 +50,15 @@ struct queue_redrive {
 /* Dead ones back to their queue, the oldest first. *moved: how many. */
 enum rc queue_pg_redrive(struct pg *pg, const struct queue_redrive *what,
     struct arena *arena, int64_t *moved, struct err *e);
+
+struct queue_redrive_group {
+	const char *type, *error; /* the first one */
+	int64_t n;
+};
+/* What a redrive would move, max or not; the most first. */
+enum rc queue_pg_redrive_look(struct pg *pg, const struct queue_redrive *what,
+    struct arena *arena, struct queue_redrive_group **out, int *n,
+    struct err *e);
 
 /* What the workers run all the time; for the test that looks at their plans.
  * Ends with NULL. */

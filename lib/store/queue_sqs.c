@@ -517,8 +517,9 @@ entry_of(const struct sqs *s, int i, const struct task *task, const char *body)
 		json_object_set_new(entry, "MessageGroupId",
 		    json_string(
 			*task->aggregate != '\0' ? task->aggregate : task->id));
-		json_object_set_new(
-		    entry, "MessageDeduplicationId", json_string(task->id));
+		json_object_set_new(entry, "MessageDeduplicationId",
+		    json_string(
+			task->sending != NULL ? task->sending : task->id));
 	}
 	return entry;
 }

@@ -3,6 +3,10 @@
  * the row comes due again where the shipper dies. What is claimed is not due,
  * but not sent either: so it still holds back the younger ones of its
  * aggregate.
+ *
+ * A sending is named by its row, so that one that was not noted is dropped by a
+ * FIFO queue when it is made again; one redriven has a new row; one sent again
+ * on purpose has the claim's own name.
  */
 #include "store/ship.h"
 
@@ -30,8 +34,10 @@ static const struct pg_stmt claim = { "ship_claim",
 	"  RETURNING array_position(due.ids, o.id) AS place, o.task_id, o.type,"
 	"   o.priority, o.aggregate,"
 	"   floor(extract(epoch FROM o.created_at) * 1000)::bigint AS created,"
-	"   o.data::text AS data)"
-	" SELECT task_id, type, priority, aggregate, created, data FROM taken"
+	"   o.data::text AS data, CASE WHEN o.shipped_at IS NULL"
+	"    THEN o.task_id || '-' || o.id ELSE $3 END AS sending)"
+	" SELECT task_id, type, priority, aggregate, created, data, sending"
+	" FROM taken"
 	" ORDER BY place",
 	4 };
 
@@ -84,6 +90,7 @@ batch_claim(struct pg *pg, const char *name, int64_t lease_ms,
 			.aggregate = pg_str(&rows, i, 3),
 			.created_ms = pg_int(&rows, i, 4),
 			.data = pg_cell(&rows, i, 5),
+			.sending = pg_str(&rows, i, 6),
 			.receipt = b->lease,
 		};
 	return RC_OK;

@@ -15,7 +15,10 @@
 #include "store/migrate.h"
 #include "store/outbox.h"
 #include "store/pg.h"
+#include "store/queue_pause.h"
 #include "store/queue_pg.h"
+#include "store/queue_rate.h"
+#include "store/task_slot.h"
 
 static struct arena *arena;
 static struct err e;
@@ -77,7 +80,7 @@ set_up(void)
 	other_pg = new_pg();
 	queue = new_queue(pg, 60000);
 	other = new_queue(other_pg, 60000);
-	sql("TRUNCATE outbox, finished_task, dead_task");
+	sql("TRUNCATE outbox, finished_task, dead_task, task_slot, queue_pause, queue_minute");
 }
 
 static void
@@ -116,6 +119,18 @@ receive_one(struct queue *q)
 	struct task *tasks;
 	int n = receive_all(q, &tasks);
 
+	ck_assert_int_eq(n, 1);
+	return tasks;
+}
+
+static struct task *
+receive_one_of(struct queue *q)
+{
+	struct task *tasks;
+	int n = 0;
+
+	ck_assert_int_eq(
+	    queue_receive(q, 1, 0, arena, &tasks, &n, &e), RC_OK);
 	ck_assert_int_eq(n, 1);
 	return tasks;
 }
@@ -437,8 +452,10 @@ END_TEST
 static int64_t
 redriven(const char *type, int max)
 {
-	struct queue_redrive what = { "email", type, max,
-		clock_wall_ms() + 1000 };
+	struct queue_redrive what = { .name = "email",
+		.type = type,
+		.max = max,
+		.died_before_ms = clock_wall_ms() + 1000 };
 	int64_t n = -1;
 
 	ck_assert_msg(
@@ -470,12 +487,162 @@ START_TEST(the_dead_come_back_with_their_history)
 			      " dead_task WHERE jsonb_array_length(history)"
 			      " = 2"),
 	    "the firstthe second");
-	struct queue_redrive old = { "email", NULL, 10,
-		clock_wall_ms() - 60000 };
+	struct queue_redrive old = { .name = "email",
+		.max = 10,
+		.died_before_ms = clock_wall_ms() - 60000 };
 	int64_t moved = -1;
 
 	ck_assert_int_eq(queue_pg_redrive(pg, &old, arena, &moved, &e), RC_OK);
 	ck_assert_int_eq(moved, 0);
+}
+END_TEST
+
+static int64_t
+redriven_by(struct queue_redrive what)
+{
+	struct queue_redrive_group *groups;
+	int64_t n = -1, looked = 0;
+	int k;
+
+	what.name = "email";
+	what.max = 100;
+	if (what.died_before_ms == 0)
+		what.died_before_ms = clock_wall_ms() + 1000;
+	ck_assert_msg(queue_pg_redrive_look(
+			  pg, &what, arena, &groups, &k, &e) == RC_OK,
+	    "%s", e.msg);
+	for (int i = 0; i < k; i++)
+		looked += groups[i].n;
+	ck_assert_msg(
+	    queue_pg_redrive(pg, &what, arena, &n, &e) == RC_OK, "%s", e.msg);
+	ck_assert_int_eq(looked, n); /* a look tells what it will do */
+	return n;
+}
+
+START_TEST(the_dead_are_chosen_by_error_time_and_id)
+{
+	int64_t now = clock_wall_ms();
+	struct task *t;
+	const char *id;
+	int n;
+
+	for (int i = 0; i < 6; i++)
+		write_task("send_email", arena_printf(arena, "o%d", i), 0);
+	n = receive_all(queue, &t);
+	for (int i = 0; i < n; i++)
+		ck_assert_int_eq(queue_bury(queue, &t[i],
+				     i < 3 ? "smtp_away: 421 %_" : "bad: \"x\"",
+				     arena, &e),
+		    RC_OK);
+	id = t[5].id;
+	sql("UPDATE dead_task SET died_at = now() - interval '2 h'"
+	    " WHERE task_id IN (SELECT task_id FROM dead_task"
+	    "  WHERE error LIKE 'smtp%' LIMIT 1)");
+	sql("UPDATE dead_task SET history = history || jsonb_build_object("
+	    "'at', 'x', 'error', 'a later one') WHERE task_id IN (SELECT"
+	    " task_id FROM dead_task WHERE error LIKE 'smtp%'"
+	    "  AND died_at > now() - interval '1 h' LIMIT 1)");
+	ck_assert_int_eq(
+	    redriven_by((struct queue_redrive){ .error = "no such" }), 0);
+	ck_assert_int_eq(
+	    redriven_by((struct queue_redrive){ .id = "0123" }), 0);
+	ck_assert_int_eq(redriven_by((struct queue_redrive){ .id = id }), 1);
+	ck_assert_int_eq(redriven_by((struct queue_redrive){ .error = "smtp",
+			     .died_before_ms = now - 3600000 }),
+	    1);
+	ck_assert_int_eq(
+	    redriven_by((struct queue_redrive){ .error = "a later" }), 1);
+	ck_assert_int_eq(redriven_by((struct queue_redrive){ .error = "421 %_",
+			     .died_since_ms = now + 3600000 }),
+	    0);
+	ck_assert_int_eq(redriven_by((struct queue_redrive){ .error = "421 %_",
+			     .died_since_ms = now - 60000 }),
+	    1);
+	ck_assert_int_eq(
+	    redriven_by((struct queue_redrive){ .error = "\"x\"" }), 2);
+	ck_assert_str_eq(look("SELECT count(*) FROM dead_task"), "0");
+}
+END_TEST
+
+START_TEST(a_paused_queue_is_told_as_such)
+{
+	const char *const *names;
+	struct queue_stats s;
+
+	ck_assert_int_eq(queue_pause(pg, "email", arena, &e), RC_OK);
+	ck_assert_int_eq(queue_pause(other_pg, "email", arena, &e), RC_NONE);
+	ck_assert_int_eq(queue_paused(other_pg, arena, &names, &e), RC_OK);
+	ck_assert(queue_is_among(names, "email"));
+	ck_assert(!queue_is_among(names, "payment"));
+	ck_assert_int_eq(queue_stats(queue, arena, &s, &e), RC_OK);
+	ck_assert(s.paused);
+	ck_assert_int_eq(queue_resume(pg, "email", arena, &e), RC_OK);
+	ck_assert_int_eq(queue_resume(pg, "email", arena, &e), RC_NONE);
+	ck_assert_int_eq(queue_stats(queue, arena, &s, &e), RC_OK);
+	ck_assert(!s.paused);
+}
+END_TEST
+
+START_TEST(rates_are_of_the_last_five_minutes)
+{
+	int64_t minute = clock_wall_ms() / 60000;
+	const struct queue_count counts[] = {
+		{ "email", minute - 1, 3, 4, 5 },
+		{ "email", minute - 1, 1, 1, 1 },
+		{ "email", minute - 4, 10, 20, 30 },
+		{ "email", minute + 1, 1000, 1000, 1000 },
+		{ "email", minute - 7, 1000, 1000, 1000 },
+		{ "payment", minute - 1, 1000, 1000, 1000 },
+		{ "email", minute - 1500, 1000, 1000, 1000 },
+	};
+	struct queue_rate r;
+
+	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++)
+		ck_assert_msg(
+		    queue_rate_add(pg, &counts[i], arena, &e) == RC_OK, "%s",
+		    e.msg);
+	/* Some that were written then and are not done: alive, dead, older. */
+	for (int i = 0; i < 4; i++)
+		write_task("send_email", arena_printf(arena, "o%d", i), 0);
+	ck_assert_int_eq(
+	    queue_bury(queue, receive_one_of(queue), "no", arena, &e), RC_OK);
+	sql("UPDATE outbox SET created_at = now() - interval '2 min';"
+	    "UPDATE dead_task SET created_at = now() - interval '2 min';"
+	    "UPDATE outbox SET created_at = now() - interval '9 min'"
+	    " WHERE id = (SELECT max(id) FROM outbox)");
+	ck_assert_int_eq(queue_rate_read(pg, "email", arena, &r, &e), RC_OK);
+	ck_assert_int_eq(r.in, 14 + 3);
+	ck_assert_int_eq(r.out, 25);
+	ck_assert_int_eq(r.failed, 36);
+	ck_assert_int_eq(queue_rate_purge(pg, arena, &e), RC_OK);
+	ck_assert_str_eq(look("SELECT count(*) FROM queue_minute"), "5");
+}
+END_TEST
+
+START_TEST(a_type_has_so_many_slots)
+{
+	struct pg *const of[] = { pg, other_pg, pg };
+
+	for (int i = 0; i < 3; i++)
+		ck_assert_int_eq(slot_take(of[i], "send_email", 2,
+				     arena_printf(arena, "holder%d", i), 60000,
+				     arena, &e),
+		    i < 2 ? RC_OK : RC_NONE);
+	ck_assert_int_eq(
+	    slot_take(pg, "track_event", 1, "else", 60000, arena, &e), RC_OK);
+	ck_assert_int_eq(slot_give(other_pg, "holder0", arena, &e), RC_OK);
+	ck_assert_int_eq(
+	    slot_take(pg, "send_email", 2, "holder2", 1, arena, &e), RC_OK);
+	clock_sleep_ms(5); /* its lease ends */
+	ck_assert_int_eq(
+	    slot_take(pg, "send_email", 2, "holder3", 60000, arena, &e), RC_OK);
+	ck_assert_int_eq(
+	    slot_extend(pg, "holder2", 60000, arena, &e), RC_NONE);
+	ck_assert_int_eq(slot_extend(pg, "holder3", 60000, arena, &e), RC_OK);
+	ck_assert_int_eq(slot_give(pg, "holder2", arena, &e), RC_OK);
+	ck_assert_int_eq(
+	    slot_take(pg, "send_email", 2, "holder4", 60000, arena, &e),
+	    RC_NONE);
 }
 END_TEST
 
@@ -717,6 +884,9 @@ main(void)
 		an_extended_lease_goes_on, what_was_not_started_does_not_count,
 		the_first_error_is_kept, any_bytes_may_be_why,
 		the_dead_come_back_with_their_history, a_person_retries_one,
+		the_dead_are_chosen_by_error_time_and_id,
+		a_paused_queue_is_told_as_such, a_type_has_so_many_slots,
+		rates_are_of_the_last_five_minutes,
 		the_figures_are_right, an_address_that_no_driver_knows,
 		ten_thousand_tasks_have_each_effect_once, a_million_rows };
 	Suite *s = suite_create("queue");
