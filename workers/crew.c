@@ -43,8 +43,8 @@ max_of(const struct conf *conf, const struct worker_def *def)
 /* ---- reading */
 
 static enum rc
-rule_check(
-    const struct conf *conf, const struct scale_rule *rule, struct err *e)
+rule_check(const struct conf *conf, const struct worker_list *together,
+    const struct scale_rule *rule, struct err *e)
 {
 	const struct worker_def *def = worker_def(rule->worker);
 	int max;
@@ -52,6 +52,10 @@ rule_check(
 	if (def == NULL || !worker_has_tasks(def))
 		return err_set(e, RC_INVALID, "bad_rule",
 		    "there is no worker %s with a queue", rule->worker);
+	if (worker_list_has(together, def))
+		return err_set(e, RC_INVALID, "bad_rule",
+		    "%s is one of `together`, which have one process",
+		    rule->worker);
 	max = max_of(conf, def);
 	if (rule->processes > max)
 		return err_set(e, RC_INVALID, "bad_rule",
@@ -60,14 +64,47 @@ rule_check(
 	return RC_OK;
 }
 
+/* [workers] together, without those that nobody has use for. */
+static enum rc
+together_load(const struct conf *conf, struct worker_list *out, struct err *e)
+{
+	struct worker_list all;
+	const char *source = conf_source(conf, "workers", "together");
+	char key[40];
+
+	if (!worker_list_parse(conf_str(conf, "workers", "together"), &all))
+		return err_set(e, RC_INVALID, "bad_value",
+		    "%s: [workers] together: write names of workers, each "
+		    "once, with commas between them",
+		    source);
+	out->n = 0;
+	for (int i = 0; i < all.n; i++) {
+		const struct worker_def *def = all.def[i];
+
+		(void)snprintf(key, sizeof key, "%s_max", def->name);
+		if (worker_has_tasks(def) && setting(conf, key) > 0)
+			return err_set(e, RC_INVALID, "bad_value",
+			    "%s: [workers] %s: %s is one of `together`, which "
+			    "have one process",
+			    conf_source(conf, "workers", key), key, def->name);
+		if (def->wanted == NULL || def->wanted(conf))
+			out->def[out->n++] = def;
+	}
+	return RC_OK;
+}
+
 static enum rc
 rules_load(const struct conf *conf, struct scale_rules *out, struct err *e)
 {
-	enum rc rc =
-	    scale_rules_parse(conf_str(conf, "workers", "scale_rules"), out, e);
+	struct worker_list together;
+	enum rc rc = together_load(conf, &together, e);
 
+	if (rc != RC_OK)
+		return rc;
+	rc =
+	    scale_rules_parse(conf_str(conf, "workers", "scale_rules"), out, e);
 	for (int i = 0; i < out->n && rc == RC_OK; i++)
-		rc = rule_check(conf, &out->rule[i], e);
+		rc = rule_check(conf, &together, &out->rule[i], e);
 	if (rc != RC_OK)
 		err_prefix(e, "%s: [workers] scale_rules: ",
 		    conf_source(conf, "workers", "scale_rules"));
@@ -106,13 +143,53 @@ crew_load(struct crews *crews, struct crew *c, const struct conf *conf)
 	scale_begin(&c->state, &c->limits);
 }
 
+static struct crew *
+crew_of(struct crews *crews, const struct worker_def *def)
+{
+	for (int i = 0; i < crews->n; i++) {
+		if (crews->crew[i].def == def)
+			return &crews->crew[i];
+	}
+	return NULL;
+}
+
+/* One process, of the first, for all of them. */
+static void
+crews_join(struct crews *crews, const struct worker_list *together)
+{
+	for (int i = 0; i < crews->n; i++) {
+		struct crew *c = &crews->crew[i];
+
+		c->leader = NULL;
+		(void)snprintf(c->names, sizeof c->names, "%s", c->def->name);
+	}
+	for (int i = 0; i < together->n; i++) {
+		struct crew *c = crew_of(crews, together->def[i]);
+
+		c->leader = i == 0 ? NULL : crew_of(crews, together->def[0]);
+		c->limits.min = c->limits.max = i == 0 ? 1 : 0;
+		scale_begin(&c->state, &c->limits);
+		if (i == 0)
+			worker_list_names(together, sizeof c->names, c->names);
+	}
+}
+
+const struct crew *
+crew_serving(const struct crew *crew)
+{
+	return crew->leader == NULL ? crew : crew->leader;
+}
+
 enum rc
 crews_load(struct crews *crews, const struct conf *conf, struct err *e)
 {
+	struct worker_list together;
 	enum rc rc = crews_check(conf, e);
 
 	if (rc == RC_OK)
 		rc = rules_load(conf, &crews->rules, e);
+	if (rc == RC_OK)
+		rc = together_load(conf, &together, e);
 	if (rc != RC_OK)
 		return rc;
 	crews->total = setting(conf, "total_max");
@@ -122,6 +199,7 @@ crews_load(struct crews *crews, const struct conf *conf, struct err *e)
 		crews->crew[crews->n].def = d;
 		crew_load(crews, &crews->crew[crews->n++], conf);
 	}
+	crews_join(crews, &together);
 	crews_share(crews);
 	return RC_OK;
 }
@@ -170,6 +248,9 @@ crews_note(struct crews *crews, const struct watch_line *line, int64_t now_ms)
 	c->seen = true;
 	c->seen_wall_ms = clock_wall_ms();
 	c->line = *line;
+	/* More processes would do nothing more. */
+	if (line->paused)
+		return c;
 	scale_judge(&c->state, &c->limits,
 	    &(struct scale_look){
 		now_ms, line->waiting, line->in_flight, line->oldest_ms });

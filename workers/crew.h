@@ -22,6 +22,10 @@ enum { MAX_CREWS = 32 };
 
 struct crew {
 	const struct worker_def *def;
+	const struct crew *leader; /* whose process does its work; NULL: it has
+				      processes of its own */
+	char names[128]; /* what a process of it serves, as souk-worker takes
+			    it */
 	struct scale_limits limits;
 	struct scale_state state;
 	int granted;          /* is to have */
@@ -36,6 +40,10 @@ struct crews {
 	int n;
 	struct crew crew[MAX_CREWS];
 };
+
+/* The crew that has the processes that serve this one: itself, or its
+ * leader. */
+const struct crew *crew_serving(const struct crew *crew);
 
 /* Could it be loaded? RC_INVALID: e says where it is wrong. */
 enum rc crews_check(const struct conf *conf, struct err *e);

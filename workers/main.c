@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/strbuf.h"
 #include "base/xmalloc.h"
 #include "workers/status.h"
 #include "workers/supervisor.h"
@@ -49,12 +50,15 @@ static const char workers_usage[] =
     "111 (try again).\n";
 
 static const char worker_usage[] =
-    "usage: souk-worker [-c FILE] NAME\n"
+    "usage: souk-worker [-c FILE] NAME...\n"
     "       souk-worker [-c FILE] -t\n"
     "       souk-worker [-c FILE] --watch\n"
     "\n"
     "Runs one worker, in the foreground; souk-workers runs all of them. With\n"
-    "--watch writes how the queues stand, a line each, every second.\n"
+    "several names one process does the work of all of them, in turns by "
+    "their\n"
+    "class. With --watch writes how the queues stand, a line each, every "
+    "second.\n"
     "NAME is one of:";
 
 static _Noreturn void
@@ -113,9 +117,24 @@ parse_options(int argc, char **argv, struct options *o)
 			usage(o, EXIT_USAGE);
 		}
 	}
-	if (argc - optind != (o->one && !o->check && !o->watch ? 1 : 0) ||
+	if ((argc > optind) != (o->one && !o->check && !o->watch) ||
 	    (o->watch && !o->one) || (o->json && !o->status))
 		usage(o, EXIT_USAGE);
+}
+
+/* Apart, or as one word with commas. */
+static void
+parse_names(
+    const struct options *o, int argc, char **argv, struct worker_list *out)
+{
+	struct strbuf names;
+
+	strbuf_init(&names, 64);
+	for (int i = optind; i < argc; i++)
+		strbuf_addf(&names, "%s ", argv[i]);
+	if (!worker_list_parse(names.s, out) || out->n == 0)
+		usage(o, EXIT_USAGE);
+	strbuf_release(&names);
 }
 
 static int
@@ -150,7 +169,7 @@ main(int argc, char **argv)
 {
 	struct options o = { .self = "souk-workers" };
 	const char *called = argc > 0 ? strrchr(argv[0], '/') : NULL;
-	const struct worker_def *def;
+	struct worker_list list;
 
 	called = called != NULL ? called + 1 : argc > 0 ? argv[0] : "";
 	if (strcmp(called, "souk-worker") == 0) {
@@ -171,8 +190,6 @@ main(int argc, char **argv)
 		return watch_run(o.conf_path);
 	if (!o.one)
 		return supervisor_run(o.conf_path);
-	def = worker_def(argv[optind]);
-	if (def == NULL)
-		usage(&o, EXIT_USAGE);
-	return worker_run(def, o.conf_path);
+	parse_names(&o, argc, argv, &list);
+	return worker_run(&list, o.conf_path);
 }

@@ -51,6 +51,7 @@ status_queue(const struct crew *crew, int processes, int draining,
 	    crew->limits.min, crew->limits.max,
 	    seen ? time_rfc3339(arena, crew->seen_wall_ms) : "-",
 	    crew->failing ? "away"
+	    : l->paused   ? "paused"
 	    : seen        ? "fresh"
 			  : "none");
 }

@@ -61,7 +61,8 @@ enum state { WAITING, RUNNING, DRAINING };
 
 struct slot {
 	const struct worker_def *def;
-	int index; /* from 1, of its kind */
+	char names[128]; /* what it serves: the def's, or of several */
+	int index;       /* from 1, of its kind */
 	int generation;
 	enum state state;
 	pid_t pid;
@@ -110,7 +111,7 @@ slot_wait(struct slot *slot, int64_t ms)
 static void
 slot_start(struct supervisor *s, struct slot *slot)
 {
-	pid_t pid = spawn_self(&s->spawn, slot->def->name, -1);
+	pid_t pid = spawn_self(&s->spawn, slot->names, -1);
 
 	s->dirty = true;
 	if (pid < 0) {
@@ -122,7 +123,7 @@ slot_start(struct supervisor *s, struct slot *slot)
 	slot->since_ms = clock_mono_ms();
 	slot->since_wall_ms = clock_wall_ms();
 	slot->starts++;
-	log_info("worker_started", LOG_S("worker", slot->def->name),
+	log_info("worker_started", LOG_S("worker", slot->names),
 	    LOG_I("index", slot->index), LOG_I("pid", pid));
 }
 
@@ -209,11 +210,14 @@ index_free(const struct supervisor *s, const struct worker_def *def)
 }
 
 static void
-slot_add(struct supervisor *s, const struct worker_def *def)
+slot_add(struct supervisor *s, const struct crew *c)
 {
-	s->slot[s->n] = (struct slot){ .def = def,
-		.index = index_free(s, def),
+	struct slot *slot = &s->slot[s->n];
+
+	*slot = (struct slot){ .def = c->def,
+		.index = index_free(s, c->def),
 		.generation = s->generation };
+	(void)snprintf(slot->names, sizeof slot->names, "%s", c->names);
 	s->n++;
 	s->dirty = true;
 }
@@ -271,7 +275,7 @@ crew_grow(struct supervisor *s, const struct crew *c)
 			log_error("too_many_workers", LOG_I("most", MAX_SLOTS));
 			return;
 		}
-		slot_add(s, c->def);
+		slot_add(s, c);
 	}
 }
 
@@ -365,17 +369,17 @@ slot_ended(struct supervisor *s, struct slot *slot, int status)
 	how(status, slot->last);
 	s->dirty = true;
 	if (slot->state == DRAINING || s->stopping) {
-		log_info("worker_ended", LOG_S("worker", slot->def->name),
+		log_info("worker_ended", LOG_S("worker", slot->names),
 		    LOG_I("pid", slot->pid), LOG_S("how", slot->last));
 		slot_remove(s, slot);
 		return;
 	}
 	pause = brake(slot, status);
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		log_info("worker_ended", LOG_S("worker", slot->def->name),
+		log_info("worker_ended", LOG_S("worker", slot->names),
 		    LOG_I("pid", slot->pid), LOG_S("how", slot->last));
 	else
-		log_error("worker_died", LOG_S("worker", slot->def->name),
+		log_error("worker_died", LOG_S("worker", slot->names),
 		    LOG_I("pid", slot->pid), LOG_S("how", slot->last),
 		    LOG_I("again_in_ms", pause));
 	slot_wait(slot, pause);
@@ -515,7 +519,7 @@ look_at_clock(struct supervisor *s)
 			next = earlier(next, slot->kill_at);
 			continue;
 		}
-		log_warn("worker_killed", LOG_S("worker", slot->def->name),
+		log_warn("worker_killed", LOG_S("worker", slot->names),
 		    LOG_I("pid", slot->pid),
 		    LOG_S("note", "did not drain in time"));
 		slot->kill_at = 0;
@@ -549,10 +553,11 @@ status_text(struct supervisor *s, struct strbuf *out)
 	    time_rfc3339(arena, s->started_wall_ms));
 	for (int i = 0; i < s->crews.n; i++) {
 		const struct crew *c = &s->crews.crew[i];
+		const struct worker_def *by = crew_serving(c)->def;
 
 		if (worker_has_tasks(c->def))
-			status_queue(c, state_count(s, c->def, RUNNING),
-			    state_count(s, c->def, DRAINING), arena, out);
+			status_queue(c, state_count(s, by, RUNNING),
+			    state_count(s, by, DRAINING), arena, out);
 	}
 	for (int i = 0; i < s->n; i++) {
 		const struct slot *k = &s->slot[i];
@@ -560,7 +565,7 @@ status_text(struct supervisor *s, struct strbuf *out)
 		strbuf_addf(out,
 		    "%s index=%d pid=%ld state=%s generation=%d since=%s "
 		    "starts=%d last=\"%s\"\n",
-		    k->def->name, k->index, (long)k->pid, states[k->state],
+		    k->names, k->index, (long)k->pid, states[k->state],
 		    k->generation,
 		    k->starts > 0 ? time_rfc3339(arena, k->since_wall_ms) : "-",
 		    k->starts, k->last);

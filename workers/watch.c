@@ -89,10 +89,10 @@ look(struct watch *w, struct watched *q)
 
 	/* What lies in the outbox until the queue takes it waits too. */
 	if (queue_stats(q->queue, w->arena, &s, &e) == RC_OK)
-		(void)printf("%s %lld %lld %lld %lld %lld\n", q->name,
+		(void)printf("%s %lld %lld %lld %lld %lld %d\n", q->name,
 		    (long long)(s.depth + s.unsent), (long long)s.in_flight,
 		    (long long)s.oldest_ms, (long long)s.delayed,
-		    (long long)s.dead);
+		    (long long)s.dead, s.paused ? 1 : 0);
 	else
 		(void)printf("%s - %s\n", q->name, e.code);
 	arena_reset(w->arena);
@@ -183,7 +183,7 @@ bool
 watch_parse(struct span line, struct watch_line *out)
 {
 	int64_t *const numbers[] = { &out->waiting, &out->in_flight,
-		&out->oldest_ms, &out->delayed, &out->dead };
+		&out->oldest_ms, &out->delayed, &out->dead, &out->paused };
 	struct span w;
 
 	if (!word_copy(word(&line), sizeof out->queue, out->queue))

@@ -3,8 +3,8 @@
  * line for each to stdout, for the supervisor, which must not wait for a store
  * itself:
  *
- *	inventory 120 10 2500 0 3	waiting, in flight, age of the oldest in
- *					ms, delayed, dead
+ *	inventory 120 10 2500 0 3 0	waiting, in flight, age of the oldest in
+ *					ms, delayed, dead, whether it is paused
  *	inventory - pg_away		the code of what is wrong
  *
  * and an empty line after each round, a sign of life. Every [workers]
@@ -32,6 +32,7 @@ struct watch_line {
 	bool ok;
 	char code[40]; /* not ok */
 	int64_t waiting, in_flight, oldest_ms, delayed, dead;
+	int64_t paused; /* 1: it is */
 };
 
 /* Without its line end. False: it is none (the sign of life). */

@@ -1,17 +1,19 @@
 /*
- * worker - one process of the suite: receives tasks of one queue, runs them,
- * settles them. `souk-worker NAME`; souk-workers starts and watches them.
+ * worker - one process of the suite: receives tasks of a queue, or of several,
+ * runs them, settles them. `souk-worker NAME...`; souk-workers starts and
+ * watches them.
  *
  * What becomes of a task by what its function returns (one table, worker.c):
  * RC_OK, RC_NONE, RC_REFUSED: deleted; RC_INVALID: dead; RC_RETRY, RC_FAIL:
  * returned with back-off and full jitter, dead after max_receives. The lease of
  * every task received is extended while it is worked on or waits for it, at
- * most for [workers] max_lease.
+ * most for [workers] max_lease; types may have limits of their own (limits.h).
  */
 #ifndef WORKERS_WORKER_H
 #define WORKERS_WORKER_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/err.h"
@@ -66,7 +68,7 @@ struct clock_row {
 /* A worker: one row of workers[] (worker_table.c). How many processes it has is
  * [workers] NAME, and NAME_max where it has tasks. */
 struct worker_def {
-	const char *name; /* "inventory": also its queue's */
+	const char *name;       /* "inventory": also its queue's */
 	enum scale_class class; /* who goes first when all are busy */
 	enum rc (*open)(struct work *w, struct err *e); /* pay, mail; or NULL */
 	void (*close)(struct work *w);  /* also after a failed open; or NULL */
@@ -82,9 +84,24 @@ extern const struct worker_def worker_defs[]; /* ends with name NULL */
 const struct worker_def *worker_def(const char *name); /* NULL: none */
 bool worker_has_tasks(const struct worker_def *def);   /* and so a queue */
 
-/* souk-worker NAME, until it is told to end, or has done [workers] max_tasks,
- * or has grown beyond max_memory. The exit status. */
-int worker_run(const struct worker_def *def, const char *conf_path);
+enum { WORKER_MOST = 16 };
+
+struct worker_list {
+	int n;
+	const struct worker_def *def[WORKER_MOST];
+};
+
+/* Names parted by commas or spaces, none twice; none in an empty text. False:
+ * one is no worker's, or there twice. */
+bool worker_list_parse(const char *text, struct worker_list *out);
+bool worker_list_has(
+    const struct worker_list *list, const struct worker_def *def);
+/* "inventory,payment", cut where there is no more room. */
+void worker_list_names(const struct worker_list *list, size_t room, char out[]);
+
+/* souk-worker NAME..., 1 or more, until it is told to end, or has done
+ * [workers] max_tasks, or has grown beyond max_memory. The exit status. */
+int worker_run(const struct worker_list *list, const char *conf_path);
 
 /* souk-worker -t: can all of them be opened? */
 enum rc worker_check(const char *conf_path, struct err *e);

@@ -106,6 +106,12 @@ parse_time(const char *s, bool seconds, int64_t *out)
 	return true;
 }
 
+bool
+conf_time_ms(const char *s, int64_t *out_ms)
+{
+	return parse_time(s, false, out_ms);
+}
+
 static bool
 parse_size(const char *s, int64_t *out)
 {

@@ -60,6 +60,9 @@ int64_t conf_int(const struct conf *conf, const char *section,
     const char *key); /* CONF_INT, CONF_MS, CONF_S, CONF_SIZE */
 bool conf_bool(const struct conf *conf, const char *section, const char *key);
 
+/* A text as CONF_MS takes it. False: it is none. */
+bool conf_time_ms(const char *s, int64_t *out_ms);
+
 /* True where the file or the environment set it. */
 bool conf_is_set(const struct conf *conf, const char *section,
     const char *key);

@@ -390,6 +390,21 @@ const struct conf_row settings_rows[] = {
 	    "where there is no such queue." },
 	{ "workers", "reconcile", CONF_INT, "1", 0, 8, NULL, NULL, false,
 	    "Processes that look after the sales' counters." },
+	{ "workers", "together", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Workers, parted by commas, that one process does the work of, in "
+	    "turns by their class: for a small host. Their numbers of "
+	    "processes do not count then." },
+	{ "workers", "task_timeout", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Task types and how long one may be worked on, such as "
+	    "\"process_payment: 1m, send_email: 2m\". One that takes longer "
+	    "ends its process and is returned, as after an error. At most "
+	    "max_lease, which binds the others." },
+	{ "workers", "task_concurrency", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Task types and how many may be worked on at a time, on all hosts "
+	    "together, such as \"process_payment: 4\"." },
+	{ "workers", "task_receives", CONF_STR, "", 0, 0, NULL, NULL, false,
+	    "Task types with a max_receives of their own, such as "
+	    "\"track_event: 3\"." },
 	{ "workers", "total_max", CONF_INT, "0", 0, 1024, NULL, NULL, false,
 	    "At most that many processes together. Where all ask for more, "
 	    "each has its minimum, and the rest goes to stock and payments "
@@ -620,10 +635,29 @@ static const struct {
 	{ "housekeeping", "housekeeping_max" }, { "outbox", NULL },
 	{ "reconcile", NULL } };
 
+/* Is it one of [workers] together? Names that are none are told elsewhere. */
+static bool
+is_together(const struct conf *conf, const char *name)
+{
+	const char *list = conf_str(conf, "workers", "together");
+	size_t len = strlen(name);
+
+	while (*list != '\0') {
+		size_t n = strcspn(list, ", \t");
+
+		if (n == len && strncmp(list, name, n) == 0)
+			return true;
+		list += n + (list[n] != '\0');
+	}
+	return false;
+}
+
 static void
 check_workers(struct complaints *c)
 {
-	int64_t least = 0, total = conf_int(c->conf, "workers", "total_max");
+	bool one = *conf_str(c->conf, "workers", "together") != '\0';
+	int64_t least = one ? 1 : 0;
+	int64_t total = conf_int(c->conf, "workers", "total_max");
 	char want[120];
 
 	for (size_t i = 0; i < sizeof workers / sizeof workers[0]; i++) {
@@ -637,6 +671,8 @@ check_workers(struct complaints *c)
 		    (strcmp(workers[i].min, "image") == 0 &&
 			!image_wanted(c->conf)))
 			continue; /* none is started */
+		if (is_together(c->conf, workers[i].min))
+			continue; /* one for all of them */
 		least += min;
 		if (max == 0 || max >= min)
 			continue;

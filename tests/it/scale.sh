@@ -4,41 +4,14 @@
 # stub_workers.c, PostgreSQL and Redis.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
 it_need initdb psql redis-server jq
-[ -x "$top_builddir/tests/it/stub-workers" ] || it_bail "no stub-workers"
-# Where the servers' user may not come, say root's home, it could not be run.
-W=$IT/stub-workers
-install -m 755 "$top_builddir/tests/it/stub-workers" "$W" || it_bail "install"
-ctl=$top_builddir/ctl/soukctl
-
-it_start_pg
-it_start_redis
-it_mkdir "$IT/run"
-# conf [KEY=VALUE]...: of [workers]
-conf() {
-	# drain is short: it must not be what a process that is too many gets.
-	declare -A v=([visibility]=3s [max_lease]=60s [drain]=200ms [backoff]=50ms
-		[pid_file]=$IT/run/pid [status_file]=$IT/run/status [inventory]=1
-		[inventory_max]=6 [analytics]=1 [payment]=0 [email]=0
-		[housekeeping]=0 [reconcile]=0
-		[scale_quiet]=300ms [on_scale]=$IT/hook)
-	local pair k
-	for pair; do v[${pair%%=*}]=${pair#*=}; done
-	{
-		printf '[postgres]\nurl = %s\n' "$DATABASE_URL"
-		printf 'migrations = %s\n' "$srcdir/sql"
-		printf '[redis]\nurl = %s\n[workers]\n' "$REDIS_URL"
-		for k in "${!v[@]}"; do printf '%s = %s\n' "$k" "${v[$k]}"; done
-	} >"$IT/souk.ini"
-}
-run() { env -u DATABASE_URL -u REDIS_URL SOUK_CONF="$IT/souk.ini" "$@"; }
-logged() { grep -Eq -- "$1" "$IT/workers.log"; }
-# start [KEY=VALUE]...
-start() {
-	conf "$@"
-	: >"$IT/workers.log"
-	it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
-		-u REDIS_URL SOUK_CONF="$IT/souk.ini" "$W"
-	it_wait_for 15 logged 'event=ready' || it_bail "souk-workers did not start"
+# drain is short: it must not be what a process that is too many gets.
+declare -A WORKERS=([visibility]=3s [max_lease]=60s [drain]=200ms [backoff]=50ms
+	[pid_file]=$IT/run/pid [inventory]=1 [inventory_max]=6 [analytics]=1
+	[housekeeping]=0 [reconcile]=0 [scale_quiet]=300ms [on_scale]=$IT/hook)
+. "${srcdir:-.}/tests/it/workers_lib.sh"
+# start_seen [KEY=VALUE]...
+start_seen() {
+	start "$@"
 	it_wait_for 15 seen || it_bail "nobody looks at the queues"
 }
 # A look at the queue within this run.
@@ -48,16 +21,8 @@ q() {
 	run "$W" --status --json | jq -r --arg q "$1" --arg f "$2" \
 		'.queues[] | select(.queue == $q) | .[$f]'
 }
-running() { [ "$(grep -c "^$1 .*state=running" "$IT/run/status")" = "$2" ]; }
 alone() { running "$1" "$2" && ! grep -q "^$1 .*state=draining" "$IT/run/status"; }
-pids() { sed -n "s/^$1 index.* pid=\([1-9][0-9]*\) .*/\1/p" "$IT/run/status"; }
 watcher() { pgrep -P "$(cat "$IT/run/pid")" -f -- --watch; }
-sql() { it_psql -c "$1"; }
-is() { [ "$("${@:2}")" = "$1" ]; }
-left() { sql "SELECT count(*) FROM outbox"; }
-# Rows, tasks: the same where each was done once.
-begun() { sql "SELECT count(*) || ' ' || count(DISTINCT task_id) FROM t_begin"; }
-done_() { sql "SELECT count(*) || ' ' || count(DISTINCT task_id) FROM t_effect"; }
 ends_missing() {
 	sql "SELECT count(*) FROM t_begin b WHERE NOT EXISTS (SELECT FROM t_effect e
 		WHERE e.task_id = b.task_id AND e.pid = b.pid)"
@@ -73,15 +38,8 @@ tasks() {
 		FROM generate_series($1, $2) n"
 }
 died() { grep -c 'event=worker_died\|event=worker_killed' "$IT/workers.log"; }
-gone() { ! kill -0 "$1" 2>/dev/null; }
 
-conf
-run "$ctl" migrate --quiet >/dev/null || it_bail "migrate"
-sql "CREATE TABLE t_effect (task_id text, pid int, name text, at timestamptz
-	DEFAULT clock_timestamp());
-	CREATE TABLE t_begin (task_id text, pid int, at timestamptz
-	DEFAULT clock_timestamp());
-	CREATE TABLE t_tick (name text, pid int, at timestamptz DEFAULT now())"
+wk_begin
 cat >"$IT/hook" <<-END
 	#!/bin/sh
 	echo "begin \$SCALE_WORKER \$SCALE_FROM \$SCALE_TO \$SCALE_DEPTH \$SCALE_AGE_MS" >>$IT/run/hook
@@ -113,17 +71,14 @@ refused "a rule beyond max" 'scale_rules: 7 processes for inventory: inventory_m
 refused "a hook that cannot run" '\[workers\] on_scale: ' "on_scale=$IT/souk.ini"
 
 # ---- nobody asks: nobody looks
-conf inventory_max=0
-: >"$IT/workers.log"
-it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
-	-u REDIS_URL SOUK_CONF="$IT/souk.ini" "$W"
+start inventory_max=0
 it_wait_for 15 running inventory 1
 it_eq "without a maximum there is no process that looks" "$(watcher)" ""
 it_stop workers
 
 # ---- 10,000 tasks
 # The last ones are long, so that processes are too many while they work.
-start
+start_seen
 tasks 1 10000 '{"do":"ok","begin":true}'
 sql "UPDATE outbox SET data = '{\"do\":\"sleep\",\"ms\":1500,\"begin\":true}',
 	visible_at = now() + interval '1 ms' WHERE task_id IN
@@ -136,7 +91,7 @@ it_ok "others keep what they have" running analytics 1
 it_ok "all are done" it_wait_for 120 is 0 left
 it_ok "as few as there should be" it_wait_for 60 alone inventory 1
 it_eq "each task was begun once" "$(begun)" "10000 10000"
-it_eq "and done once" "$(done_)" "10000 10000"
+it_eq "and done once" "$(effects)" "10000 10000"
 it_eq "each begin has its end" "$(ends_missing)" 0
 n=$(sql "SELECT count(DISTINCT pid) FROM t_begin")
 it_ok "by several ($n)" test "$n" -ge 3
@@ -165,12 +120,12 @@ all_busy() {
 }
 going() { [ "$(grep -c '^inventory .*state=draining' "$IT/run/status")" -ge "$1" ]; }
 it_stop workers
-start "scale_rules=inventory > 3: 6"
+start_seen "scale_rules=inventory > 3: 6"
 clean
 all_busy 8000
 it_ok "those that work are told to go" it_wait_for 20 going 2
 it_ok "they finish" it_wait_for 60 is 0 left
-it_eq "what they have begun" "$(ends_missing) $(begun) $(done_)" "0 66 66 66 66"
+it_eq "what they have begun" "$(ends_missing) $(begun) $(effects)" "0 66 66 66 66"
 it_ok "and are gone then" it_wait_for 30 alone inventory 1
 it_eq "nobody was killed for it" "$(died)" 0
 
@@ -186,7 +141,7 @@ clean
 
 # ---- the hook misbehaves, and who looks
 touch "$IT/run/hook.fail"
-start
+start_seen
 tasks 1 600 '{"do":"sleep","ms":5}'
 it_ok "on_scale fails: it is logged" it_wait_for 15 logged \
 	'event=on_scale_failed worker=inventory how="exit 1"'
@@ -233,7 +188,7 @@ it_ok "and nobody is told to go" running inventory 6
 it_start_pg
 it_ok "it is back" it_wait_for 20 logged 'event=figures_back queue=inventory'
 it_ok "all are done" it_wait_for 60 is 0 left
-it_eq "once" "$(done_)" "1500 1500"
+it_eq "once" "$(effects)" "1500 1500"
 it_ok "as few as there should be" it_wait_for 60 alone inventory 1
 it_eq "nobody died of it" "$(died)" 0
 
@@ -249,7 +204,7 @@ kill -HUP "$(cat "$IT/run/pid")"
 it_ok "HUP again: as many as there were" it_wait_for 15 logged 'event=reloaded generation=3'
 it_ok "go on" it_wait_for 15 alone inventory 4
 it_ok "all are done" it_wait_for 60 is 0 left
-it_eq "once" "$(done_)" "40 40"
+it_eq "once" "$(effects)" "40 40"
 it_eq "of the process that looks there is one" "$(watcher | wc -l)" 1
 w=$(watcher)
 it_stop workers
@@ -257,7 +212,7 @@ it_ok "at a stop it goes too" it_wait_for 5 gone "$w"
 clean
 
 # ---- a total for all: analytics is of a lower class
-start inventory_max=4 analytics_max=4 total_max=5 scale_backlog=10 scale_quiet=60s
+start_seen inventory_max=4 analytics_max=4 total_max=5 scale_backlog=10 scale_quiet=60s
 tasks 1 400 '{"do":"ok"}' analytics track_event
 it_ok "what is there is for who asks" it_wait_for 20 running analytics 4
 it_wait_for 20 is 0 left
@@ -271,21 +226,21 @@ it_ok "who has to give way keeps his minimum" grep -q \
 	'^queue analytics .* wanted=4 granted=1 processes=1 ' "$IT/run/status"
 it_eq "they are never more than the total" "$(sort -n "$IT/counts" | tail -n 1)" 5
 it_ok "all are done" it_wait_for 30 is 0 left
-it_eq "once" "$(done_) $(died)" "600 600 0"
+it_eq "once" "$(effects) $(died)" "600 600 0"
 it_stop workers
 clean
 
 # ---- a worker that has grown
-start inventory_max=0 watch=yes max_memory=300m
+start_seen inventory_max=0 watch=yes max_memory=300m
 first=$(pids inventory)
 tasks 1 5 '{"do":"ok","begin":true}'
-it_wait_for 10 is "5 5" done_
+it_wait_for 10 is "5 5" effects
 it_eq "a worker of the usual size stays" "$(pids inventory)" "$first"
 tasks 6 6 '{"do":"grow","mb":400,"begin":true}'
 tasks 7 30 '{"do":"sleep","ms":20,"begin":true}'
 it_ok "one that has grown is replaced" it_wait_for 15 logged 'event=max_memory'
 it_ok "and all is done" it_wait_for 20 is 0 left
-it_eq "once" "$(begun) $(done_) $(ends_missing)" "30 30 30 30 0"
+it_eq "once" "$(begun) $(effects) $(ends_missing)" "30 30 30 30 0"
 it_eq "which is no death" "$(died)" 0
 it_ok "by another" test "$(pids inventory)" != "$first"
 it_eq "figures also without a maximum" "$(q inventory figures) $(q inventory max)" "fresh 1"

@@ -4,56 +4,19 @@
 # The workers are stub_workers.c's.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
 it_need initdb psql redis-server node npm jq
-[ -x "$top_builddir/tests/it/stub-workers" ] || it_bail "no stub-workers"
 . "${srcdir:-.}/tests/it/sqs_lib.sh"
-W=$IT/stub-workers
-install -m 755 "$top_builddir/tests/it/stub-workers" "$W" || it_bail "install"
-ctl=$top_builddir/ctl/soukctl
+declare -A WORKERS=([visibility]=5s [max_lease]=20s [max_receives]=3
+	[backoff]=50ms [drain]=25s [long_poll]=2s [resend]=1h [inventory]=2
+	[analytics]=1 [housekeeping]=0 [outbox]=1)
+ini() {
+	printf '[aws]\nendpoint = %s\ntimeout = 3s\n' "$AWS_ENDPOINT"
+	[ -z "${Q:-}" ] || printf '[queue.inventory]\nurl = %s\n' "$Q"
+}
+. "${srcdir:-.}/tests/it/workers_lib.sh"
 
 it_aws_packages
 it_start_fauxqs
-it_start_pg
-it_start_redis
-it_mkdir "$IT/run"
-# conf [KEY=VALUE]...: of [workers]
-conf() {
-	declare -A v=([visibility]=5s [max_lease]=20s [max_receives]=3
-		[backoff]=50ms [drain]=25s [long_poll]=2s [resend]=1h
-		[status_file]=$IT/run/status [inventory]=2 [analytics]=1
-		[housekeeping]=0 [outbox]=1)
-	local pair k
-	for pair; do v[${pair%%=*}]=${pair#*=}; done
-	{
-		printf '[postgres]\nurl = %s\n' "$DATABASE_URL"
-		printf 'migrations = %s\n' "$srcdir/sql"
-		printf '[redis]\nurl = %s\n' "$REDIS_URL"
-		printf '[aws]\nendpoint = %s\ntimeout = 3s\n' "$AWS_ENDPOINT"
-		[ -z "${Q:-}" ] || printf '[queue.inventory]\nurl = %s\n' "$Q"
-		printf '[workers]\n'
-		for k in "${!v[@]}"; do printf '%s = %s\n' "$k" "${v[$k]}"; done
-	} >"$IT/souk.ini"
-}
-run() { env -u DATABASE_URL -u REDIS_URL SOUK_CONF="$IT/souk.ini" "$@"; }
-logged() { grep -Eq -- "$1" "$IT/workers.log"; }
-start() {
-	conf "$@"
-	: >"$IT/workers.log"
-	it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
-		-u REDIS_URL SOUK_CONF="$IT/souk.ini" "$W"
-	it_wait_for 15 logged 'event=ready' || it_bail "souk-workers did not start"
-}
-sql() { it_psql -c "$1"; }
-# tasks PREFIX N [DATA] [QUEUE TYPE]
-tasks() {
-	sql "INSERT INTO outbox (task_id, queue, type, data, aggregate)
-		SELECT md5('$1' || i), '${4:-inventory}', '${5:-decrease_stock}',
-		'${3:-{\}}', '$1' || i % 7 FROM generate_series(1, $2) i"
-	it_redis PUBLISH queue:wake "${4:-inventory}" >/dev/null
-}
-effects() { sql "SELECT count(*) || ' ' || count(DISTINCT task_id) FROM t_effect"; }
-has_effects() { [ "$(effects)" = "$1 $1" ]; }
-left() { sql "SELECT count(*) FROM outbox"; }
-is() { [ "$("${@:2}")" = "$1" ]; }
+wk_begin
 # Where a wait was in vain: what is where.
 state() {
 	it_note "effects $(effects); queue $(stat depth) $(stat inFlight); outbox:
@@ -67,16 +30,9 @@ settled() { # NAME SECONDS COMMAND...
 	it_ok "$name" it_wait_for "$@"
 	[ "$IT_FAILED" = "$before" ] || state
 }
-# finished_task stays: a copy that comes late must find its effect done.
-clean() { sql 'TRUNCATE outbox, dead_task, t_effect'; }
 client() { (cd "$IT/aws" && "$AWS_NODE" sqs.mjs "$AWS_ENDPOINT" "$@"); }
 stat() { run "$ctl" queue stats --json --quiet |
 	jq -r ".queues[] | select(.queue == \"inventory\") | .$1"; }
-
-conf
-run "$ctl" migrate --quiet >/dev/null || it_bail "migrate"
-sql "CREATE TABLE t_effect (task_id text, pid int, name text, at timestamptz
-	DEFAULT clock_timestamp())"
 
 # ---- making queues
 Q=$(run "$ctl" --quiet queue create inventory)

@@ -151,8 +151,20 @@ static const struct clock_row stub_clocks[] = {
 	{ 0 },
 };
 
+static const struct task_row stub_payment_tasks[] = {
+	{ "process_payment", stub_run },
+	{ "refund_payment", stub_run },
+	{ 0 },
+};
+static const struct task_row stub_email_tasks[] = { { "send_email", stub_run },
+	{ 0 } };
+
 const struct worker_def worker_defs[] = {
 	{ .name = "inventory", .tasks = stub_tasks },
+	{ .name = "payment",
+	    .class = CLASS_NORMAL,
+	    .tasks = stub_payment_tasks },
+	{ .name = "email", .class = CLASS_LOW, .tasks = stub_email_tasks },
 	{ .name = "analytics", .class = CLASS_LOW, .batch = stub_batch },
 	{ .name = "housekeeping", .clocks = stub_clocks },
 	{ .name = "outbox",

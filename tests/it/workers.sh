@@ -3,70 +3,21 @@
 # misbehave (stub_workers.c), PostgreSQL and Redis.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
 it_need initdb psql redis-server
-[ -x "$top_builddir/tests/it/stub-workers" ] || it_bail "no stub-workers"
-# Where the servers' user may not come, say root's home, it could not be run.
-W=$IT/stub-workers
-install -m 755 "$top_builddir/tests/it/stub-workers" "$W" || it_bail "install"
-ctl=$top_builddir/ctl/soukctl
-
-it_start_pg
-it_start_redis
-it_mkdir "$IT/run"
-# conf [KEY=VALUE]...: of [workers]; NAME is [shop] name
-conf() {
-	declare -A v=([visibility]=3s [max_lease]=20s [max_receives]=3
-		[backoff]=50ms [drain]=5s [pid_file]=$IT/run/pid
-		[status_file]=$IT/run/status [inventory]=2 [analytics]=1
-		[housekeeping]=1)
-	local pair k
-	for pair; do v[${pair%%=*}]=${pair#*=}; done
-	{
-		printf '[shop]\nname = %s\n' "${NAME:-one}"
-		printf '[postgres]\nurl = %s\n' "$DATABASE_URL"
-		printf 'migrations = %s\n' "$srcdir/sql"
-		printf '[redis]\nurl = %s\n[workers]\n' "$REDIS_URL"
-		for k in "${!v[@]}"; do printf '%s = %s\n' "$k" "${v[$k]}"; done
-	} >"$IT/souk.ini"
-}
-run() { env -u DATABASE_URL -u REDIS_URL SOUK_CONF="$IT/souk.ini" "$@"; }
-logged() { grep -Eq -- "$1" "$IT/workers.log"; }
-running() { [ "$(grep -c "^${1:-[a-z]}.*state=running" "$IT/run/status")" = "$2" ]; }
-# start [KEY=VALUE]...
-start() {
-	conf "$@"
-	: >"$IT/workers.log"
-	it_spawn workers TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
-		-u REDIS_URL SOUK_CONF="$IT/souk.ini" "$W"
-	it_wait_for 15 logged 'event=ready' || it_bail "souk-workers did not start"
-	it_wait_for 15 all_started || it_bail "the workers did not start"
-}
-all_started() {
-	local n
-	n=$(sed -n 's/.*event=ready workers=//p' "$IT/workers.log")
-	[ "$(grep -c 'event=started' "$IT/workers.log")" -ge "$n" ]
-}
-pids() { sed -n "s/^$1 index.* pid=\([1-9][0-9]*\) .*/\1/p" "$IT/run/status"; }
+declare -A WORKERS=([visibility]=3s [max_lease]=20s [max_receives]=3
+	[backoff]=50ms [drain]=5s [pid_file]=$IT/run/pid [inventory]=2
+	[analytics]=1 [housekeeping]=1)
+ini() { printf '[shop]\nname = %s\n' "${NAME:-one}"; }
+. "${srcdir:-.}/tests/it/workers_lib.sh"
 # task KEY DATA [QUEUE] [TYPE]
 task() {
 	it_psql -c "INSERT INTO outbox (task_id, queue, type, data) VALUES
 		(md5('$1'), '${3:-inventory}', '${4:-decrease_stock}', '$2')"
 }
-sql() { it_psql -c "$1"; }
-effects() { sql "SELECT count(*) || ' ' || count(DISTINCT task_id) FROM t_effect"; }
-has_effects() { [ "$(effects)" = "$1 $1" ]; }
-left() { sql "SELECT count(*) FROM outbox"; }
-is() { [ "$("${@:2}")" = "$1" ]; }
 clean() {
 	sql 'TRUNCATE outbox, dead_task, finished_task, t_effect, t_tick'
 }
-gone() { ! kill -0 "$1" 2>/dev/null; }
 now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
-
-conf
-run "$ctl" migrate --quiet >/dev/null || it_bail "migrate"
-sql "CREATE TABLE t_effect (task_id text, pid int, name text, at timestamptz
-	DEFAULT clock_timestamp());
-	CREATE TABLE t_tick (name text, pid int, at timestamptz DEFAULT now())"
+wk_begin
 
 # ---- work
 start
