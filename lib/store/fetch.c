@@ -17,6 +17,7 @@
 
 #include "base/arena.h"
 #include "base/text.h"
+#include "store/http.h"
 
 enum { CONNECT_MS = 10000 };
 
@@ -212,20 +213,25 @@ body_take(char *p, size_t size, size_t n, void *arg)
 	return n;
 }
 
+/* On top of what all our calls have: redirects are followed, and nobody is
+ * trusted. */
 static void
-set_up(CURL *c, struct fetching *f, const char *url, char *why)
+set_up(struct http *http, struct fetching *f, const char *url)
 {
-	(void)curl_easy_setopt(c, CURLOPT_URL, url);
-	(void)curl_easy_setopt(c, CURLOPT_HTTPGET, 1L);
+	CURL *c = http->curl;
+
+	http_begin(http, &(struct http_request){ .method = "GET",
+			     .url = url,
+			     .connect_ms = CONNECT_MS,
+			     .timeout_ms = f->opts->timeout_ms,
+			     .take = body_take,
+			     .arg = f });
 	(void)curl_easy_setopt(c, CURLOPT_FAILONERROR, 1L); /* no such body */
 	(void)curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_MAXREDIRS, (long)FETCH_REDIRECTS);
 #if LIBCURL_VERSION_NUM >= 0x075500
-	(void)curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
 	(void)curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https");
 #else
-	(void)curl_easy_setopt(
-	    c, CURLOPT_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
 	(void)curl_easy_setopt(
 	    c, CURLOPT_REDIR_PROTOCOLS, CURLPROTO_HTTP | CURLPROTO_HTTPS);
 #endif
@@ -236,19 +242,9 @@ set_up(CURL *c, struct fetching *f, const char *url, char *why)
 	(void)curl_easy_setopt(c, CURLOPT_DISALLOW_USERNAME_IN_URL, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, socket_open);
 	(void)curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, f);
-	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 2L);
-	(void)curl_easy_setopt(
-	    c, CURLOPT_TIMEOUT_MS, (long)f->opts->timeout_ms);
-	(void)curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS, (long)CONNECT_MS);
-	(void)curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
 	(void)curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L);
-	(void)curl_easy_setopt(c, CURLOPT_USERAGENT, "souk");
 	(void)curl_easy_setopt(
 	    c, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->opts->max_bytes);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, body_take);
-	(void)curl_easy_setopt(c, CURLOPT_WRITEDATA, f);
-	(void)curl_easy_setopt(c, CURLOPT_ERRORBUFFER, why);
 }
 
 static enum rc
@@ -304,8 +300,7 @@ judge(const struct fetching *f, CURLcode code, long status, const char *why,
 		    "It is, or leads to, %s, which is not an address of the "
 		    "public net",
 		    f->peer);
-	return err_set(e, RC_RETRY, "fetch_away", "%s",
-	    *why != '\0' ? why : curl_easy_strerror(code));
+	return err_set(e, RC_RETRY, "fetch_away", "%s", why);
 }
 
 enum rc
@@ -316,27 +311,26 @@ fetch_fd(const struct fetch_opts *opts, const char *url, int fd,
 		.fd = fd,
 		.may_reach = opts->may_reach != NULL ? opts->may_reach
 						     : fetch_address_ok };
-	char why[CURL_ERROR_SIZE] = "";
+	struct http http = { 0 };
 	const char *type = NULL;
 	long status = 0;
 	CURLcode code;
 	enum rc rc;
-	CURL *c;
 
 	if (!fetch_url_ok(url))
 		return err_set(e, RC_INVALID, "fetch_address",
 		    "It is no address of http or https");
-	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK ||
-	    (c = curl_easy_init()) == NULL)
-		return err_set(e, RC_FAIL, "curl", "libcurl does not start");
-	set_up(c, &f, url, why);
-	code = curl_easy_perform(c);
-	(void)curl_easy_getinfo(c, CURLINFO_RESPONSE_CODE, &status);
-	(void)curl_easy_getinfo(c, CURLINFO_CONTENT_TYPE, &type);
-	rc = judge(&f, code, status, why, e);
+	if ((rc = http_open(&http, e)) != RC_OK)
+		return rc;
+	set_up(&http, &f, url);
+	code = curl_easy_perform(http.curl);
+	(void)curl_easy_getinfo(http.curl, CURLINFO_RESPONSE_CODE, &status);
+	(void)curl_easy_getinfo(http.curl, CURLINFO_CONTENT_TYPE, &type);
+	rc = judge(&f, code, status, http_why(&http, code), e);
 	if (rc == RC_OK)
 		*out = (struct fetch_answer){ .bytes = f.bytes,
 			.type = arena_strdup(arena, type == NULL ? "" : type) };
-	curl_easy_cleanup(c);
+	http_end(&http);
+	http_close(&http);
 	return rc;
 }

@@ -48,22 +48,29 @@ make_new(int width, int height, int seed, const char *out)
 	save(t[4], out);
 }
 
-/* Where and how large, by the number alone. */
+/* Where and how large, by the number alone. The number is in its Exif: no two
+ * files are the same. */
 static void
 cut_one(VipsImage *photo, unsigned n, const char *out)
 {
 	int w = vips_image_get_width(photo), h = vips_image_get_height(photo);
 	int size = 400 + (int)(n * 7919 % 1200);
-	int cut_w = w < size ? w : size, cut_h = h * cut_w / w;
-	VipsImage *piece;
+	int cut_w = size < w ? size : w - (int)(n % (unsigned)(w / 3));
+	int cut_h = h * cut_w / w;
+	VipsImage *piece, *own;
+	char name[20];
 
+	(void)snprintf(name, sizeof name, "%u", n);
 	cut_h = cut_h < 1 ? 1 : cut_h > h ? h : cut_h;
 	if (vips_extract_area(photo, &piece,
 		(int)(n * 104729 % (unsigned)(w - cut_w + 1)),
 		(int)(n * 15485863 % (unsigned)(h - cut_h + 1)), cut_w, cut_h,
-		NULL) != 0)
+		NULL) != 0 ||
+	    vips_copy(piece, &own, NULL) != 0)
 		give_up(out);
-	save(piece, out);
+	vips_image_set_string(own, "exif-ifd0-ImageDescription", name);
+	g_object_unref(piece);
+	save(own, out);
 }
 
 int

@@ -4,7 +4,12 @@
 . "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
 it_need initdb psql redis-server curl jq nginx pgrep python3
 make=$top_builddir/tests/imager/picture_make
-[ -x "$make" ] || it_skip_all "configured without images"
+if [ ! -x "$make" ]; then
+	ln -s "$top_builddir/workers/souk-workers" "$IT/souk-worker"
+	it_match "configured without: there is no such worker, and it says why" \
+		"$("$IT/souk-worker" image 2>&1)" 'built without pictures'
+	it_summary
+fi
 it_souk_install
 it_start_pg
 it_start_redis
