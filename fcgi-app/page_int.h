@@ -197,7 +197,7 @@ void view_initial(json_t *obj, struct span title);
 
 /*
  * Make a picture's record fit for a page: "w" and "h"; "sources" ("avif",
- * "webp", each a srcset or false) or false where it has no variants. Safe to ask
+ * "webp", each a srcset or false; "cover") or false where it has no variants. Safe to ask
  * twice. False where it cannot be shown: no address, or not http(s) and not our
  * own path.
  */

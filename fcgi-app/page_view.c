@@ -291,8 +291,7 @@ view_srcset(json_t *sources, const json_t *variants, const char *format)
 		if (sb.len > 0)
 			strbuf_adds(&sb, ", ");
 		strbuf_addspan(&sb, page_str(v, "url"));
-		strbuf_addf(
-		    &sb, " %lldw", (long long)page_num(v, "width", 0));
+		strbuf_addf(&sb, " %lldw", (long long)page_num(v, "width", 0));
 	}
 	some = sb.len > 0;
 	if (some)
@@ -312,7 +311,12 @@ view_image(json_t *image)
 	json_t *sources = json_object();
 	bool avif = view_srcset(sources, variants, "avif");
 	bool webp = view_srcset(sources, variants, "webp");
+	char cover[32];
 
+	/* It covers a square: how much wider than that it is drawn. */
+	(void)snprintf(cover, sizeof cover, "%.2f",
+	    w > h && h > 0 ? (double)w / (double)h : 1.0);
+	view_span(sources, "cover", span_of(cover));
 	if (avif || webp)
 		json_object_set_nocheck(image, "sources", sources);
 	else

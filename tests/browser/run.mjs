@@ -778,6 +778,173 @@ const mailsAbout = (words) => fs.readdirSync(path.join(process.env.SOUK_MAILDIR,
 
 const said = (page) => page.locator(".card .said").first();
 
+/* ---- pictures of the shop's own */
+
+/* What a camera would send: a JPEG, drawn here. */
+async function photo(page, width, height) {
+	const url = await page.evaluate(([w, h]) => {
+		const canvas = document.createElement("canvas");
+		const c = canvas.getContext("2d");
+
+		canvas.width = w;
+		canvas.height = h;
+		const sky = c.createLinearGradient(0, 0, 0, h);
+		sky.addColorStop(0, "#5a8cc8");
+		sky.addColorStop(1, "#f3d9b1");
+		c.fillStyle = sky;
+		c.fillRect(0, 0, w, h);
+		c.fillStyle = "#fbe6a8";
+		c.beginPath();
+		c.arc(w * 0.7, h * 0.3, h * 0.09, 0, 7);
+		c.fill();
+		["#7d9a86", "#56776a", "#2f4f4a"].forEach((colour, i) => {
+			c.fillStyle = colour;
+			c.beginPath();
+			c.moveTo(0, h);
+			for (let x = 0; x <= w; x += w / 60)
+				c.lineTo(x, h * (0.55 + 0.13 * i) +
+					Math.sin(x / w * 7 + i * 2) * h * 0.08);
+			c.lineTo(w, h);
+			c.fill();
+		});
+		for (let i = 0; i < 4000; i++) {
+			c.fillStyle = `rgba(255,255,255,${Math.random() * 0.12})`;
+			c.fillRect(Math.random() * w, Math.random() * h, 3, 3);
+		}
+		return canvas.toDataURL("image/jpeg", 0.9);
+	}, [width, height]);
+
+	return Buffer.from(url.split(",")[1], "base64");
+}
+
+/* Which variant the browser took for the picture, and how wide it draws it: its
+ * box is a square that it covers. */
+const shown = (page, selector) => page.locator(selector).first().evaluate((img) => {
+	const box = img.getBoundingClientRect();
+
+	return { src: new URL(img.currentSrc).pathname,
+		wide: Math.max(box.width, box.height * img.naturalWidth / img.naturalHeight) };
+});
+
+async function partUploads() {
+	const token = await soukctl("token", "create", "--role", "admin");
+	const auth = { Authorization: `Bearer ${token}` };
+	const product = await makeProduct(3);
+	const images = `${base}/api/products/${product.id}/images`;
+	const list = async () => (await (await fetch(images, { headers: auth })).json()).images;
+	const record = async () =>
+		(await (await fetch(`${base}/api/products/${product.id}`)).json());
+	let none = false;
+
+	await check("uploads: two pictures are taken", async () => {
+		await withPage({}, async (page) => {
+			for (const [w, h] of [[2400, 1600], [1200, 1600]]) {
+				const form = new FormData();
+
+				form.set("file", new Blob([await photo(page, w, h)], { type: "image/jpeg" }),
+					"hills.jpg");
+				form.set("alt", `Hills, ${w} wide`);
+				const rs = await fetch(images, { method: "POST", headers: auth, body: form });
+
+				none = rs.status === 501;
+				if (none)
+					return;
+				same(rs.status, 201, `status (${await rs.clone().text()})`);
+			}
+		});
+	});
+	if (none) {
+		skip("uploads", "souk was built without pictures");
+		return;
+	}
+	await check("uploads: a worker makes their variants", () => until("all are ready",
+		async () => (await list()).every((i) => i.status === "ready"), 60000));
+	await check("uploads: the product's record has them", () => until("variants",
+		async () => (await record()).images.length === 2));
+	const widths = new Map((await record()).images.flatMap((i) => i.variants ?? [])
+		.map((v) => [new URL(v.url, base).pathname, v.width]));
+
+	/* The narrowest that is wide enough. */
+	const fits = ({ src, wide }, dpr) => {
+		const all = [...new Set(widths.values())].sort((a, b) => a - b);
+		const want = all.find((w) => w >= wide * dpr) ?? all.at(-1);
+
+		holds(/\.avif$/.test(src), `an AVIF: ${src}`);
+		same(widths.get(src), want, `width of what is shown ${Math.round(wide)} px wide`);
+	};
+
+	for (const [name, viewport, dpr] of [["phone", PHONE, 1], ["desk", DESK, 1],
+		["sharp phone", PHONE, 2]]) {
+		await withPage({ viewport, deviceScaleFactor: dpr }, async (page) => {
+			const asked = [];
+
+			page.on("request", (rq) => asked.push(new URL(rq.url()).pathname));
+			/* Late, so that whatever moves when they come does move. */
+			await page.route("**/media/**", async (route) => {
+				await new Promise((done) => setTimeout(done, 300));
+				await route.continue();
+			});
+			await page.addInitScript(() => {
+				globalThis.shifts = [];
+				new PerformanceObserver((found) => globalThis.shifts.push(
+					...found.getEntries().map((s) => s.value)))
+					.observe({ type: "layout-shift", buffered: true });
+			});
+			await go(page, `/products/${product.id}`);
+			await page.waitForFunction(() => {
+				const img = document.querySelector(".shots img");
+
+				return img.complete && img.naturalWidth > 0;
+			});
+			await check(`uploads: ${name}: the first picture, as wide as it is shown`,
+				async () => fits(await shown(page, ".shots img"), dpr));
+			await check(`uploads: ${name}: one width of it is asked for, and a thumbnail`, async () => {
+				const first = asked.filter((p) => widths.has(p));
+
+				holds(first.length >= 1 && first.length <= 4, `asked: ${first}`);
+				holds(first.every((p) => p.endsWith(".avif")), `no WebP: ${first}`);
+			});
+			await check(`uploads: ${name}: nothing moves when they come`, async () => {
+				await scrollThrough(page);
+				same((await page.evaluate(() => globalThis.shifts)).join(), "", "layout shifts");
+				same(page.complaints.join(), "", "console");
+			});
+			await page.evaluate(() => Promise.all([...document.images]
+				.filter((img) => img.complete).map((img) => img.decode())));
+			await shoot(page, `picture-own-${name.replace(" ", "-")}`);
+			await check(`uploads: ${name}: in a list likewise`, async () => {
+				await go(page, `/products?q=${product.handle}`);
+				await page.waitForFunction(() =>
+					document.querySelector(".card img")?.naturalWidth > 0);
+				const card = await shown(page, ".card img");
+
+				holds(/\.avif$/.test(card.src), card.src);
+				holds(widths.get(card.src) >= Math.min(card.wide * dpr, 640),
+					`${widths.get(card.src)} for ${card.wide}`);
+				same((await page.evaluate(() => globalThis.shifts)).join(), "", "layout shifts");
+			});
+		});
+	}
+	await withPage({}, async (page) => {
+		await check("uploads: the cart shows a small one", async () => {
+			await go(page, `/cart/add?product=${product.id}&quantity=1`);
+			await page.waitForFunction(() =>
+				document.querySelector(".line-tile img")?.naturalWidth > 0);
+			const line = await shown(page, ".line-tile img");
+
+			holds(line.wide <= 320 && widths.get(line.src) === 320, JSON.stringify(line));
+		});
+	});
+	await nu([["product-with-pictures", `/products/${product.id}`]]);
+	await check("uploads: an operator removes them", async () => {
+		for (const { id } of await list())
+			same((await fetch(`${images}/${id}`, { method: "DELETE", headers: auth })).status,
+				204, "status");
+		await until("the page has none",
+			async () => (await record()).images.length === 0, 5000);
+	});
+}
+
 async function partBuySale() {
 	const product = await makeProduct(50);
 	const sale = await makeSale(product, 3, 2);
@@ -1152,7 +1319,7 @@ async function main() {
 		const parts = { home: partHome, product: partProduct, list: partList, sale: partSale,
 			errors: partErrors, robots: partRobots, "scripts-off": partScriptsOff,
 			keyboard: partKeyboard, looks: partLooks, pictures: partPictures };
-		const buying = { "buy-sale": partBuySale, "buy-cart": partBuyCart,
+		const buying = { uploads: partUploads, "buy-sale": partBuySale, "buy-cart": partBuyCart,
 			sessions: partSessions, "buy-looks": partLooksPrivate };
 
 		try {

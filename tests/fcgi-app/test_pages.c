@@ -216,7 +216,8 @@ START_TEST(a_picture_with_variants_offers_them)
 	page = page_of(product);
 	ck_has(page,
 	    "<picture><source type=\"image/avif\" "
-	    "srcset=\"/media/a.avif 320w\" sizes=\"(min-width: ");
+	    "srcset=\"/media/a.avif 320w\" sizes=\"(min-width: 76rem) "
+	    "calc(38rem * 1.33), ");
 	ck_has(page,
 	    "<source type=\"image/webp\" srcset=\"/media/a.webp 320w, "
 	    "https://cdn.example/b&amp;c.webp 640w\" sizes=\"");
