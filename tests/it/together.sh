@@ -5,13 +5,14 @@
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
 it_need initdb psql redis-server node npm jq
 . "${srcdir:-.}/tests/it/sqs_lib.sh"
-declare -A WORKERS=([visibility]=5s [max_receives]=5 [backoff]=50ms [drain]=10s
+declare -A WORKERS=([visibility]=2s [max_receives]=5 [backoff]=50ms [drain]=10s
 	[long_poll]=2s [inventory]=0 [analytics]=0 [housekeeping]=0 [watch]=yes
 	[pid_file]=$IT/run/pid)
 ini() {
 	[ -z "${Q:-}" ] || printf '[aws]\nendpoint = %s\ntimeout = 3s\n' \
 		"$AWS_ENDPOINT"
 	[ -z "${Q:-}" ] || printf '[queue.inventory]\nurl = %s\n' "$Q"
+	[ -z "${P:-}" ] || printf '[queue.payment]\nurl = %s\n' "$P"
 }
 . "${srcdir:-.}/tests/it/workers_lib.sh"
 wk_begin
@@ -81,13 +82,16 @@ clean
 
 # ---- souk-workers: together
 sql "TRUNCATE finished_task"
-start together=inventory,payment,email analytics=1
+start together=inventory,payment,email analytics=1 max_tasks=100
 it_eq "one process for three" "$(grep -c '^inventory,payment,email index=1 .*state=running' \
 	"$IT/run/status")" 1
 it_ok "and one for another" running analytics 1
 backlog 50
 tasks a 20 '{}' analytics track_event
 it_ok "all are worked off" it_wait_for 30 has_effects 170
+it_ok "by more than one, each with its number of tasks" it_wait_for 5 \
+	logged 'event=worker_ended worker=inventory,payment,email .*how="exit 0"'
+it_wait_for 5 running inventory 1
 served() { # QUEUE: how many processes work on it
 	run "$W" --status --json | jq ".queues[] | select(.queue == \"$1\") | .processes"
 }
@@ -139,7 +143,7 @@ it_wait_for 10 is 0 left
 clean
 sql "TRUNCATE finished_task"
 # Held by the process while it works on another: its lease is kept.
-tasks p 1 '{"do":"sleep","ms":7000}' payment process_payment
+tasks p 1 '{"do":"sleep","ms":3500}' payment process_payment
 it_wait_for 10 is 1 sql "SELECT receives FROM outbox WHERE queue = 'payment'"
 tasks i 10
 it_ok "what waits in the process keeps its lease" it_wait_for 20 has_effects 11
@@ -148,6 +152,41 @@ it_eq "none was lost on the way" "$(grep -c 'not_started\|not_settled' "$IT/work
 tasks x 40 '{"do":"sleep","ms":50}'
 it_wait_for 10 at_least 15 some
 it_stop worker
-it_eq "a stop leaves no process, and counts nothing" \
+it_eq "a stop counts nothing" \
 	"$(sql "SELECT count(*) FROM outbox WHERE receives > 1")" 0
+clean
+
+stands_still() {
+	sleep 1.2
+	tasks j 20 '{}' payment process_payment
+	tasks k 5 '{}' email send_email
+	it_wait_for 10 has_effects 5 && sleep 1 && has_effects 5
+}
+
+# ---- and one at RabbitMQ, where souk is built for it
+. "$srcdir/tests/it/rabbitmq_lib.sh"
+if [ -x "$top_builddir/tests/store/test_queue_amqp" ] &&
+	[ -x "$IT_RABBIT_BIN/rabbitmq-server" ] &&
+	[ -z "${SOUK_IT_SANITIZED:-}" ]; then
+	it_stop fauxqs # what is left there
+	it_start_fauxqs memory
+	run "$ctl" --quiet queue create inventory >/dev/null
+	it_start_rabbitmq
+	P=$AMQP_URL
+	conf
+	sql "TRUNCATE finished_task"
+	worker inventory payment email outbox
+	tasks i 60
+	tasks p 60 '{}' payment process_payment
+	tasks e 60 '{}' email send_email
+	it_ok "three kinds of queues in one process" it_wait_for 60 has_effects 180
+	it_ok "and all is gone" it_wait_for 10 is 0 left
+	clean
+	run "$ctl" --quiet queue pause payment
+	it_ok "a queue at RabbitMQ stands still" stands_still
+	run "$ctl" --quiet queue resume payment
+	it_ok "until it is resumed" it_wait_for 10 has_effects 25
+	it_ok "and all is gone then" it_wait_for 10 is 0 left
+	it_stop worker
+fi
 it_summary
