@@ -55,7 +55,8 @@
 enum {
 	CONNECT_MS = 3000,
 	TIMEOUT_MS = 5000,
-	BURY_AGAIN_MS = 8000 /* where it could not be recorded */
+	BURY_AGAIN_MS = 8000, /* where it could not be recorded */
+	RESEND_SOON_MS = 10000
 };
 
 static enum rc
@@ -234,16 +235,34 @@ amq_done(struct queue *queue, int n, const struct task *const tasks[],
 /* A copy with the right count, then the end of the original. */
 static enum rc
 replace(struct queue *queue, const struct task *task, uint64_t tag,
-    int64_t counted, int64_t delay_ms, struct err *e)
+    int64_t counted, int64_t delay_ms, bool *young, struct err *e)
 {
 	struct message m = { task, counted, -1 };
 	bool sent;
 	enum rc rc =
 	    delay_ms > 0
-		? amq_publish_later(queue, task, counted, delay_ms, e)
+		? amq_publish_later(queue, task, counted, delay_ms, young, e)
 		: amq_publish(queue, amq_of(queue)->url.queue, 1, &m, &sent, e);
 
 	return rc == RC_OK ? amq_ack(queue, 1, &tag, e) : rc;
+}
+
+/* What other software sent has a row from its first failure on. It may come
+ * after up to twice the delay. Where it waits may be lost (young): then it is
+ * sent again, soon after. */
+static void
+note_failure(struct queue *queue, const struct task *task, int64_t delay_ms,
+    bool young, const char *why, struct arena *arena)
+{
+	int64_t resend = queue->opts.remote.resend_ms;
+	int64_t alive =
+	    2 * delay_ms +
+	    (young && resend > RESEND_SOON_MS ? RESEND_SOON_MS : resend);
+	struct pg *pg = queue->opts.pg;
+	struct err e;
+
+	if (record_adopt(pg, task, alive, arena, &e) == RC_OK)
+		(void)!record_failed(pg, task, alive, why, arena, &e);
 }
 
 static enum rc
@@ -251,19 +270,18 @@ amq_return(struct queue *queue, const struct task *task, int64_t delay_ms,
     const char *why, struct arena *arena, struct err *e)
 {
 	uint64_t tag = tag_of(queue, task);
+	bool young = false;
 	struct err later;
 	enum rc rc;
 
 	if (tag == 0)
 		return lease_lost(task, e);
 	rc = replace(queue, task, tag,
-	    why == NULL ? task->receives - 1 : task->receives, delay_ms, e);
-	/* A history that is not written is no reason to hold on to it. It may
-	 * come after up to twice the delay. */
+	    why == NULL ? task->receives - 1 : task->receives, delay_ms, &young,
+	    e);
+	/* A history that is not written is no reason to hold on to it. */
 	if (rc == RC_OK && why != NULL)
-		(void)!record_failed(queue->opts.pg, task,
-		    2 * delay_ms + queue->opts.remote.resend_ms, why, arena,
-		    &later);
+		note_failure(queue, task, delay_ms, young, why, arena);
 	else if (rc == RC_OK)
 		(void)!record_unstarted(queue->opts.pg, task, arena, &later);
 	return rc;
@@ -275,6 +293,7 @@ amq_bury(struct queue *queue, const struct task *task, const char *why,
 {
 	uint64_t tag = tag_of(queue, task);
 	struct err none;
+	bool young;
 	enum rc rc;
 
 	if (tag == 0)
@@ -284,7 +303,7 @@ amq_bury(struct queue *queue, const struct task *task, const char *why,
 		return amq_ack(queue, 1, &tag, e);
 	/* It comes again to be buried, but not in a circle. */
 	(void)!replace(
-	    queue, task, tag, task->receives - 1, BURY_AGAIN_MS, &none);
+	    queue, task, tag, task->receives - 1, BURY_AGAIN_MS, &young, &none);
 	return rc;
 }
 

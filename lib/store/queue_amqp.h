@@ -57,6 +57,8 @@ struct amq {
 	bool declared;
 	uint64_t published;                               /* numbers confirms */
 	int64_t retry_made[RETRY_LAST - RETRY_FIRST + 1]; /* mono; 0: not */
+	/* ---- of neither */
+	int64_t retry_bad[RETRY_LAST - RETRY_FIRST + 1]; /* until then; mono */
 };
 
 static inline struct amq *
@@ -80,9 +82,10 @@ struct message {
 enum rc amq_publish(struct queue *queue, const char *to, int n,
     const struct message messages[], bool sent[], struct err *e);
 
-/* For later; RC_OK: the broker has it. */
+/* For later; RC_OK: the broker has it. *young: in a queue that may have been
+ * made just now: see there. */
 enum rc amq_publish_later(struct queue *queue, const struct task *task,
-    int64_t counted, int64_t delay_ms, struct err *e);
+    int64_t counted, int64_t delay_ms, bool *young, struct err *e);
 
 /* The queues are there (made where they are not). */
 enum rc amq_topology(

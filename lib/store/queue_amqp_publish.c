@@ -24,7 +24,9 @@ enum {
 	 * delay; what lies in it does not count as use. It is declared anew
 	 * well before. */
 	RETRY_IDLE_MS = 3600000,
-	RETRY_AGAIN_MS = 60000
+	RETRY_AGAIN_MS = 60000,
+	RETRY_BAD_MS = 600000,
+	RETRY_YOUNG_MS = 3000
 };
 
 /* ---- queues */
@@ -281,7 +283,7 @@ confirms_await(struct queue *queue, struct confirms *c, struct err *e)
 		default:
 			/* Which they were could not be told any more. */
 			alink_drop(&s->out);
-			return err_set(e, RC_RETRY, "queue_away",
+			return err_set(e, RC_RETRY, "queue_silent",
 			    "queue %s: RabbitMQ did not confirm in time",
 			    queue->name);
 		}
@@ -367,30 +369,68 @@ amq_publish(struct queue *queue, const char *to, int n,
 	return first_unsent(queue, &c, too_large, rc, e);
 }
 
+/* In the queue of that power of two. */
+static enum rc
+put_off(struct queue *queue, int power, const struct message *m, struct err *e)
+{
+	char name[NAME_MAX_];
+	bool sent;
+	enum rc rc = amq_out(queue, e);
+
+	(void)snprintf(name, sizeof name, "%s.retry.%" PRId64,
+	    amq_of(queue)->url.queue, INT64_C(1) << power);
+	if (rc == RC_OK)
+		rc = declare_retry(queue, power, name, e);
+	if (rc == RC_OK)
+		rc = amq_publish(queue, name, 1, m, &sent, e);
+	return rc == RC_NONE ? RC_RETRY : rc;
+}
+
+/* It is that queue, and not the connection. */
+static bool
+is_its_fault(const struct err *e)
+{
+	return strcmp(e->code, "queue_silent") == 0 ||
+	       strcmp(e->code, "queue_full") == 0 ||
+	       strcmp(e->code, "queue_refused") == 0;
+}
+
 /*
  * Each waits in the queue of the next power of two, so that there are few of
  * them, for its own time: an expiry of its own. One behind a later one waits
  * for that, too (messages expire at the head): never for less than was asked,
  * never for twice as long.
+ *
+ * What RabbitMQ 3.10 knows of a quorum queue it writes down half a second after
+ * it was made. Killed before, it loses what the queue had confirmed, and the
+ * queue has no leader afterwards: it takes nothing, without a word. So one that
+ * does not take it is passed over for a while; and a young one is not trusted.
+ * Each of us counts its age from when he last declared it, which it is at
+ * least.
  */
 enum rc
 amq_publish_later(struct queue *queue, const struct task *task, int64_t counted,
-    int64_t delay_ms, struct err *e)
+    int64_t delay_ms, bool *young, struct err *e)
 {
 	struct amq *s = amq_of(queue);
-	struct message m = { task, counted, delay_ms };
-	char name[NAME_MAX_];
-	int power = RETRY_FIRST;
-	bool sent;
-	enum rc rc = amq_out(queue, e);
+	int64_t most = INT64_C(1) << RETRY_LAST, *bad = s->retry_bad;
+	struct message m = { task, counted, delay_ms < most ? delay_ms : most };
+	int power = RETRY_FIRST, tries = 0;
+	enum rc rc;
 
-	while (power < RETRY_LAST && INT64_C(1) << power < delay_ms)
+	while (INT64_C(1) << power < m.expire_ms)
 		power++;
-	if (delay_ms > INT64_C(1) << RETRY_LAST)
-		m.expire_ms = INT64_C(1) << RETRY_LAST;
-	(void)snprintf(name, sizeof name, "%s.retry.%" PRId64, s->url.queue,
-	    INT64_C(1) << power);
-	if (rc == RC_OK)
-		rc = declare_retry(queue, power, name, e);
-	return rc == RC_OK ? amq_publish(queue, name, 1, &m, &sent, e) : rc;
+	do {
+		while (power < RETRY_LAST &&
+		       clock_mono_ms() < bad[power - RETRY_FIRST])
+			power++;
+		rc = put_off(queue, power, &m, e);
+		if (rc != RC_OK && !is_its_fault(e))
+			return rc;
+		if (rc != RC_OK)
+			bad[power - RETRY_FIRST] = deadline_in(RETRY_BAD_MS);
+	} while (rc != RC_OK && ++tries < 2);
+	*young = clock_mono_ms() - s->retry_made[power - RETRY_FIRST] <
+		 RETRY_YOUNG_MS;
+	return rc;
 }

@@ -33,11 +33,11 @@ static const struct pg_stmt finished = { "record_done",
 	" WHERE task_id = ANY($1::text[]) AND queue = $2",
 	2 };
 
-/* It is known to be alive: not to be sent again for a while. */
+/* It is known to be alive: not to be sent again for that long. */
 static const struct pg_stmt failed = { "record_failed",
 	"UPDATE outbox SET last_error = $3, history = " QUEUE_HISTORY
 	", visible_at = CASE WHEN shipped_at IS NULL THEN visible_at"
-	"  ELSE greatest(visible_at, now() + $2::bigint * interval '1 ms') END"
+	"  ELSE now() + $2::bigint * interval '1 ms' END"
 	" WHERE task_id = $1",
 	3 };
 

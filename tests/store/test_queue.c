@@ -7,12 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
-#include "store/migrate.h"
+#include "queue_rig.h"
 #include "store/outbox.h"
 #include "store/pg.h"
 #include "store/queue_pause.h"
@@ -20,56 +19,12 @@
 #include "store/queue_rate.h"
 #include "store/task_slot.h"
 
-static struct arena *arena;
-static struct err e;
-static struct pg *pg, *other_pg;
-static struct queue *queue, *other;
-
-static struct pg *
-new_pg(void)
-{
-	return pg_new(&(struct pg_opts){ .url = getenv("DATABASE_URL"),
-	    .connect_ms = 5000,
-	    .query_ms = 10000,
-	    .app_name = "test_queue" });
-}
+static struct pg *other_pg;
 
 static struct queue *
 new_queue(struct pg *p, int visibility_ms)
 {
-	struct queue_opts opts = { .url = "pg:",
-		.name = "email",
-		.visibility_ms = visibility_ms,
-		.max_receives = 3,
-		.pg = p };
-	struct queue *q = NULL;
-
-	ck_assert_int_eq(queue_open(&opts, &q, &e), RC_OK);
-	return q;
-}
-
-static void
-sql(const char *text)
-{
-	ck_assert_msg(
-	    pg_run(pg, text, 120000, &e) == RC_OK, "%s: %s", text, e.msg);
-}
-
-/* The first column of the first row. */
-static const char *
-look(const char *text)
-{
-	struct pg_stmt st = { "look", text, 0 };
-	struct pg *once = new_pg(); /* st does not live on */
-	struct pg_rows rows;
-	const char *s;
-
-	ck_assert_msg(
-	    pg_exec(once, PG_PRIMARY, &st, NULL, arena, &rows, &e) == RC_OK,
-	    "%s: %s", text, e.msg);
-	s = rows.n == 0 ? "nothing" : pg_str(&rows, 0, 0);
-	pg_free(once);
-	return s;
+	return new_queue_at("pg:", p, visibility_ms, NULL);
 }
 
 static void
@@ -106,39 +61,16 @@ write_task(const char *type, const char *key, int64_t delay_ms)
 static int
 receive_all(struct queue *q, struct task **out)
 {
-	int n = -1;
-	enum rc rc = queue_receive(q, QUEUE_BATCH, 0, arena, out, &n, &e);
-
-	ck_assert_msg(rc == RC_OK, "%s", e.msg);
-	return n;
-}
-
-static struct task *
-receive_one(struct queue *q)
-{
-	struct task *tasks;
-	int n = receive_all(q, &tasks);
-
-	ck_assert_int_eq(n, 1);
-	return tasks;
+	return receive(q, QUEUE_BATCH, 0, out);
 }
 
 static struct task *
 receive_one_of(struct queue *q)
 {
 	struct task *tasks;
-	int n = 0;
 
-	ck_assert_int_eq(
-	    queue_receive(q, 1, 0, arena, &tasks, &n, &e), RC_OK);
-	ck_assert_int_eq(n, 1);
+	ck_assert_int_eq(receive(q, 1, 0, &tasks), 1);
 	return tasks;
-}
-
-static enum rc
-done_one(struct queue *q, const struct task *task, struct err *why)
-{
-	return queue_done(q, 1, &task, NULL, arena, why);
 }
 
 static int
@@ -349,12 +281,12 @@ START_TEST(a_lease_that_ran_out_is_received_again)
 	second = receive_one(other);
 	ck_assert_int_eq(second->receives, 2);
 	/* Who lost it settles nothing. */
-	ck_assert_int_eq(done_one(brief, first, &e), RC_NONE);
+	ck_assert_int_eq(done_one(brief, first), RC_NONE);
 	ck_assert_int_eq(
 	    queue_return(brief, first, 0, "late", arena, &e), RC_NONE);
 	ck_assert_int_eq(queue_bury(brief, first, "late", arena, &e), RC_NONE);
-	ck_assert_int_eq(done_one(other, second, &e), RC_OK);
-	ck_assert_int_eq(done_one(other, second, &e), RC_NONE);
+	ck_assert_int_eq(done_one(other, second), RC_OK);
+	ck_assert_int_eq(done_one(other, second), RC_NONE);
 	ck_assert_str_eq(look("SELECT count(*) FROM dead_task"), "0");
 	queue_close(brief);
 }
@@ -384,7 +316,7 @@ START_TEST(an_extended_lease_goes_on)
 	ck_assert_int_eq(
 	    queue_extend(brief, 2, both, lost, arena, &e), RC_NONE);
 	ck_assert(lost[0] && !lost[1]);
-	ck_assert_int_eq(done_one(brief, t, &e), RC_OK);
+	ck_assert_int_eq(done_one(brief, t), RC_OK);
 	ck_assert_int_eq(queue_extend(brief, 1, &t, lost, arena, &e), RC_NONE);
 	ck_assert(lost[0]);
 	queue_close(brief);
@@ -662,7 +594,7 @@ START_TEST(a_person_retries_one)
 	ck_assert_int_eq(queue_bury(queue, t, "no", arena, &e), RC_OK);
 	ck_assert_int_eq(queue_pg_retry(pg, id, arena, &name, &e), RC_OK);
 	t = receive_one(queue);
-	ck_assert_int_eq(done_one(queue, t, &e), RC_OK);
+	ck_assert_int_eq(done_one(queue, t), RC_OK);
 	ck_assert_int_eq(queue_pg_retry(pg, id, arena, &name, &e), RC_NONE);
 	write_task("send_email", "o2", OUTBOX_HIDDEN);
 	id = look("SELECT task_id FROM outbox");
@@ -725,9 +657,6 @@ END_TEST
 
 enum { TASKS = 10000, PROCESSES = 4 };
 
-static const struct pg_stmt effect = { "t_effect",
-	"INSERT INTO t_effect (task_id) VALUES ($1)", 1 };
-
 /* Drains the queue; some leases are lost on the way, some tasks returned. */
 static void
 drain(unsigned seed)
@@ -748,7 +677,7 @@ drain(unsigned seed)
 		if (n == 0)
 			clock_sleep_ms(100);
 		for (int i = 0; i < n; i++) {
-			struct pg_args args = { 0 };
+			enum rc rc;
 			int chance = rand_r(&seed) % 1000;
 
 			if (chance == 0)
@@ -758,19 +687,7 @@ drain(unsigned seed)
 				    chance < 10 ? NULL : "again", a, &e);
 				continue;
 			}
-			pg_arg_str(&args, t[i].id);
-			if (pg_begin(mine, &e) != RC_OK)
-				_exit(2);
-			enum rc rc = task_finish(mine, t[i].id, a, &e);
-
-			if (rc == RC_NONE) {
-				pg_rollback(mine);
-			} else if (rc != RC_OK ||
-				   pg_exec(mine, PG_PRIMARY, &effect, &args, a,
-				       NULL, &e) != RC_OK ||
-				   pg_commit(mine, &e) != RC_OK) {
-				_exit(3);
-			}
+			effect_give(mine, &t[i], a);
 			/* Killed between the effect and the deletion. */
 			if (chance < 30)
 				continue;
@@ -787,27 +704,18 @@ START_TEST(ten_thousand_tasks_have_each_effect_once)
 {
 	pid_t pid[PROCESSES];
 
-	sql("DROP TABLE IF EXISTS t_effect;"
-	    "CREATE TABLE t_effect (task_id text);"
-	    "INSERT INTO outbox (task_id, queue, type, data)"
+	effects_begin();
+	sql("INSERT INTO outbox (task_id, queue, type, data)"
 	    " SELECT md5(n::text), 'email', 'send_email', '{}'"
 	    " FROM generate_series(1, 10000) n; ANALYZE outbox");
-	sql("ALTER DATABASE souk SET synchronous_commit = off");
 	for (int i = 0; i < PROCESSES; i++) {
 		pid[i] = fork();
 		if (pid[i] == 0)
 			drain((unsigned)i + 1);
 	}
-	for (int i = 0; i < PROCESSES; i++) {
-		int status;
-
-		ck_assert_int_eq(waitpid(pid[i], &status, 0), pid[i]);
-		ck_assert_int_eq(status, 0);
-	}
-	sql("ALTER DATABASE souk RESET synchronous_commit");
-	ck_assert_str_eq(look("SELECT count(*) || ' ' || count(DISTINCT "
-			      "task_id) FROM t_effect"),
-	    "10000 10000");
+	for (int i = 0; i < PROCESSES; i++)
+		child_ends_well(pid[i]);
+	effects_are_once(TASKS);
 	ck_assert_str_eq(look("SELECT count(*) FROM outbox"), "0");
 }
 END_TEST
@@ -889,35 +797,9 @@ main(void)
 		rates_are_of_the_last_five_minutes,
 		the_figures_are_right, an_address_that_no_driver_knows,
 		ten_thousand_tasks_have_each_effect_once, a_million_rows };
-	Suite *s = suite_create("queue");
-	TCase *tc = tcase_create("pg");
-	SRunner *runner;
-	struct arena *setup_arena = arena_new();
-	struct migrations files;
-	struct pg *once = new_pg();
-	int failed;
 
-	if (migrate_read(getenv("QUEUE_SQL"), setup_arena, &files, &e) !=
-	    RC_OK) {
-		(void)fprintf(stderr, "%s\n", e.msg);
+	if (!migrated())
 		return 1;
-	}
-	for (int i = 0; i < files.n; i++) {
-		if (pg_run(once, files.m[i].sql, 30000, &e) != RC_OK) {
-			(void)fprintf(stderr, "%s\n", e.msg);
-			return 1;
-		}
-	}
-	pg_free(once);
-	arena_free(setup_arena);
-	tcase_set_timeout(tc, 240);
-	tcase_add_checked_fixture(tc, set_up, tear_down);
-	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++)
-		tcase_add_test(tc, tests[i]);
-	suite_add_tcase(s, tc);
-	runner = srunner_create(s);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return run_tests(
+	    "queue", sizeof tests / sizeof *tests, tests, set_up, tear_down);
 }

@@ -18,42 +18,22 @@
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/text.h"
-#include "store/migrate.h"
+#include "queue_rig.h"
 #include "store/outbox.h"
 #include "store/pg.h"
 
 enum { WAIT_MS = 10000, SOON_MS = 400 };
 
-static struct arena *arena;
-static struct err e;
-static struct pg *pg;
-static struct queue *queue, *other;
 static char name[64]; /* of the queue at the broker; one for each test */
 
-static struct pg *
-new_pg(void)
-{
-	return pg_new(&(struct pg_opts){ .url = getenv("DATABASE_URL"),
-	    .connect_ms = 5000,
-	    .query_ms = 10000,
-	    .app_name = "test_queue_amqp" });
-}
-
 static struct queue *
-open_url(const char *url, struct pg *p, int stop_fd)
+open_url(const char *at, struct pg *p, int stop_fd)
 {
-	struct queue_opts opts = { .url = url,
-		.name = "email",
-		.visibility_ms = 60000,
-		.max_receives = 3,
-		.pg = p,
-		.remote = { .connect_ms = 3000,
-		    .timeout_ms = 3000,
-		    .stop_fd = stop_fd } };
-	struct queue *q = NULL;
-
-	ck_assert_msg(queue_open(&opts, &q, &e) == RC_OK, "%s", e.msg);
-	return q;
+	return new_queue_at(at, p, 60000,
+	    &(struct queue_remote){ .connect_ms = 3000,
+		.timeout_ms = 3000,
+		.resend_ms = 3600000,
+		.stop_fd = stop_fd });
 }
 
 static const char *
@@ -66,30 +46,6 @@ static struct queue *
 new_queue(void)
 {
 	return open_url(url(), pg, 0);
-}
-
-static void
-sql(const char *text)
-{
-	ck_assert_msg(
-	    pg_run(pg, text, 120000, &e) == RC_OK, "%s: %s", text, e.msg);
-}
-
-/* The first column of the first row. */
-static const char *
-look(const char *text)
-{
-	struct pg_stmt st = { "look", text, 0 };
-	struct pg *once = new_pg(); /* st does not live on */
-	struct pg_rows rows;
-	const char *s;
-
-	ck_assert_msg(
-	    pg_exec(once, PG_PRIMARY, &st, NULL, arena, &rows, &e) == RC_OK,
-	    "%s: %s", text, e.msg);
-	s = rows.n == 0 ? "nothing" : pg_str(&rows, 0, 0);
-	pg_free(once);
-	return s;
 }
 
 static void
@@ -173,38 +129,12 @@ send_many(int n)
 	}
 }
 
-static int
-receive(struct queue *q, int max, int wait_ms, struct task **out)
-{
-	int n = -1;
-	enum rc rc = queue_receive(q, max, wait_ms, arena, out, &n, &e);
-
-	ck_assert_msg(rc == RC_OK, "%s", e.msg);
-	return n;
-}
-
-static struct task *
-receive_one(struct queue *q)
-{
-	struct task *tasks;
-	int n = receive(q, QUEUE_BATCH, WAIT_MS, &tasks);
-
-	ck_assert_int_eq(n, 1);
-	return tasks;
-}
-
 static void
 is_empty(struct queue *q)
 {
 	struct task *tasks;
 
 	ck_assert_int_eq(receive(q, QUEUE_BATCH, SOON_MS, &tasks), 0);
-}
-
-static enum rc
-done_one(struct queue *q, const struct task *task)
-{
-	return queue_done(q, 1, &task, NULL, arena, &e);
 }
 
 /* As if the net or the process had gone. */
@@ -734,7 +664,12 @@ START_TEST(other_software_may_send)
 	ck_assert_str_eq(t->id, id);
 	ck_assert_int_eq(t->receives, 2);
 	ck_assert_str_eq(t->data.p, "{\"to\":\"a@b\"}");
+	/* One of ours now: it is seen, counted and not lost. */
+	ck_assert_str_eq(look("SELECT last_error || ' ' || receives || ' '"
+			      " || (shipped_at IS NOT NULL) FROM outbox"),
+	    "again 2 true");
 	ck_assert_int_eq(done_one(queue, t), RC_OK);
+	ck_assert_str_eq(look("SELECT count(*) FROM outbox"), "0");
 	cut(queue);
 	is_empty(other);
 }
@@ -973,6 +908,59 @@ START_TEST(a_broker_short_of_memory_is_told_what_is_done)
 }
 END_TEST
 
+START_TEST(what_waits_where_it_may_be_lost_is_sent_again_soon)
+{
+	struct task *t;
+
+	sql(arena_printf(arena,
+	    "INSERT INTO outbox (task_id, queue, type, data, shipped_at,"
+	    " visible_at) VALUES ('%s', 'email', 'send_email', '{}', now(),"
+	    " now() + interval '1 hour')",
+	    task_for("o1").id));
+	send_one("o1");
+	t = receive_one(queue);
+	ck_assert_int_eq(
+	    queue_return(queue, t, 300, "again", arena, &e), RC_OK);
+	ck_assert_str_eq(look("SELECT visible_at BETWEEN now() + interval '5 s'"
+			      " AND now() + interval '1 min' FROM outbox"),
+	    "t");
+	t = receive_one(queue);
+	amq_of(queue)->retry_made[1] -= 5000; /* some seconds pass */
+	ck_assert_int_eq(
+	    queue_return(queue, t, 300, "again", arena, &e), RC_OK);
+	ck_assert_str_eq(look("SELECT visible_at > now() + interval '59 min'"
+			      " FROM outbox"),
+	    "t");
+}
+END_TEST
+
+/* As if it had been made just before RabbitMQ was killed. */
+START_TEST(a_retry_queue_without_a_leader_is_passed_over)
+{
+	struct task *t;
+	int64_t start;
+
+	send_one("o1");
+	t = receive_one(queue);
+	ck_assert_int_eq(
+	    queue_return(queue, t, 300, "again", arena, &e), RC_OK);
+	t = receive_one(queue);
+	rabbitmqctl(arena_printf(arena,
+	    "eval \"ra:stop_server(quorum_queues, {'%%2F_%s.retry.512', "
+	    "node()}).\"",
+	    name));
+	ck_assert_msg(queue_return(queue, t, 300, "again", arena, &e) == RC_OK,
+	    "%s", e.msg);
+	t = receive_one(queue);
+	ck_assert_int_eq(t->receives, 3);
+	start = clock_mono_ms();
+	ck_assert_int_eq(
+	    queue_return(queue, t, 300, "again", arena, &e), RC_OK);
+	ck_assert_int_lt(clock_mono_ms() - start, 2000); /* known by now */
+	ck_assert_int_eq(receive_one(queue)->receives, 4);
+}
+END_TEST
+
 #define HOLD_FOR(consumer, tick)                                               \
 	"eval 'application:set_env(rabbit, consumer_timeout, " consumer        \
 	"), application:set_env(rabbit, channel_tick_interval, " tick ").'"
@@ -1073,28 +1061,6 @@ enum { TASKS = 10000, PROCESSES = 4, KILLS = 10 };
 /* A half before the kills, the other during them. */
 enum { EACH = TASKS / 2 / KILLS, ALL = TASKS / 2 + EACH * KILLS };
 
-static const struct pg_stmt effect = { "t_effect",
-	"INSERT INTO t_effect (task_id) VALUES ($1)", 1 };
-
-static void
-give_effect(struct pg *mine, const struct task *t, struct arena *a)
-{
-	struct pg_args args = { 0 };
-	enum rc rc;
-
-	pg_arg_str(&args, t->id);
-	if (pg_begin(mine, &e) != RC_OK)
-		_exit(2);
-	rc = task_finish(mine, t->id, a, &e);
-	if (rc == RC_NONE)
-		pg_rollback(mine);
-	else if (rc != RC_OK ||
-		 pg_exec(mine, PG_PRIMARY, &effect, &args, a, NULL, &e) !=
-		     RC_OK ||
-		 pg_commit(mine, &e) != RC_OK)
-		_exit(3);
-}
-
 /* Drains the queue; some tasks are let go, some returned, some cut off. */
 static void
 drain(unsigned seed)
@@ -1125,7 +1091,7 @@ drain(unsigned seed)
 				    chance < 10 ? NULL : "again", a, &e);
 				continue;
 			}
-			give_effect(mine, &t[i], a);
+			effect_give(mine, &t[i], a);
 			if (chance >= 30) /* else as if killed in between */
 				done[k++] = &t[i];
 		}
@@ -1151,9 +1117,7 @@ START_TEST(ten_thousand_tasks_have_each_effect_once)
 	pid_t pid[PROCESSES];
 	unsigned seed = 1;
 
-	sql("DROP TABLE IF EXISTS t_effect;"
-	    "CREATE TABLE t_effect (task_id text);"
-	    "ALTER DATABASE souk SET synchronous_commit = off");
+	effects_begin();
 	for (int i = 0; i < PROCESSES; i++)
 		pid[i] = drainer(seed++);
 	send_many(TASKS / 2);
@@ -1167,16 +1131,9 @@ START_TEST(ten_thousand_tasks_have_each_effect_once)
 		for (int k = 0; k < EACH; k++)
 			send_one(arena_printf(arena, "p%d", i * EACH + k));
 	}
-	for (int i = 0; i < PROCESSES; i++) {
-		int status;
-
-		ck_assert_int_eq(waitpid(pid[i], &status, 0), pid[i]);
-		ck_assert_int_eq(status, 0);
-	}
-	sql("ALTER DATABASE souk RESET synchronous_commit");
-	ck_assert_str_eq(look("SELECT count(*) || ' ' || count(DISTINCT "
-			      "task_id) FROM t_effect"),
-	    arena_printf(arena, "%d %d", ALL, ALL));
+	for (int i = 0; i < PROCESSES; i++)
+		child_ends_well(pid[i]);
+	effects_are_once(ALL);
 	is_empty(other);
 }
 END_TEST
@@ -1255,23 +1212,6 @@ empty(void)
 	return 0;
 }
 
-static bool
-migrated(void)
-{
-	struct arena *a = arena_new();
-	struct migrations files;
-	struct pg *once = new_pg();
-	bool ok = migrate_read(getenv("QUEUE_SQL"), a, &files, &e) == RC_OK;
-
-	for (int i = 0; ok && i < files.n; i++)
-		ok = pg_run(once, files.m[i].sql, 30000, &e) == RC_OK;
-	if (!ok)
-		(void)fprintf(stderr, "%s\n", e.msg);
-	pg_free(once);
-	arena_free(a);
-	return ok;
-}
-
 int
 main(int argc, char **argv)
 {
@@ -1299,31 +1239,17 @@ main(int argc, char **argv)
 		a_broker_that_does_not_answer_is_not_waited_for,
 		a_broker_that_does_not_read_is_not_waited_for,
 		a_broker_short_of_memory_is_told_what_is_done,
+		what_waits_where_it_may_be_lost_is_sent_again_soon,
+		a_retry_queue_without_a_leader_is_passed_over,
 		who_holds_a_task_too_long_is_told_why,
 		the_figures_are_those_of_the_broker, a_certificate_is_verified,
 		tasks_go_by_tls, ten_thousand_tasks_have_each_effect_once };
-	SRunner *runner;
-	Suite *s;
-	int failed;
 
 	(void)signal(SIGPIPE, SIG_IGN);
 	if (argc > 1)
 		return strcmp(argv[1], "fill") == 0 ? fill() : empty();
 	if (!migrated())
 		return 1;
-	s = suite_create("queue_amqp");
-	/* A case each: CK_RUN_CASE=name runs one. */
-	for (size_t i = 0; i < sizeof tests / sizeof tests[0]; i++) {
-		TCase *tc = tcase_create(tests[i]->name);
-
-		tcase_set_timeout(tc, 240);
-		tcase_add_checked_fixture(tc, set_up, tear_down);
-		tcase_add_test(tc, tests[i]);
-		suite_add_tcase(s, tc);
-	}
-	runner = srunner_create(s);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed == 0 ? 0 : 1;
+	return run_tests("queue_amqp", sizeof tests / sizeof *tests, tests,
+	    set_up, tear_down);
 }
