@@ -22,9 +22,10 @@
 
 enum { PEEK = 20, AT_A_TIME = 100 };
 
+/* *out: its figures; out NULL: it is made, *as is its name there. */
 static enum rc
-stats_of(
-    struct ctl *ctl, const char *name, struct queue_stats *out, struct err *e)
+ask(struct ctl *ctl, const char *name, struct queue_stats *out, const char **as,
+    struct err *e)
 {
 	struct aws_cred *cred = queues_cred_new(ctl->conf, 0);
 	struct queues_opts opts = {
@@ -34,7 +35,8 @@ stats_of(
 	enum rc rc = queues_open(&opts, name, &queue, e);
 
 	if (rc == RC_OK) {
-		rc = queue_stats(queue, ctl->arena, out, e);
+		rc = out != NULL ? queue_stats(queue, ctl->arena, out, e)
+				 : queue_make(queue, ctl->arena, as, e);
 		queue_close(queue);
 	}
 	aws_cred_free(cred);
@@ -90,7 +92,7 @@ stats_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	for (int i = 0; task_queues[i] != NULL; i++) {
 		const char *name = task_queues[i];
 
-		one = stats_of(ctl, name, &s, e);
+		one = ask(ctl, name, &s, NULL, e);
 		if (one == RC_OK)
 			one = queue_rate_read(
 			    ctl_pg(ctl), name, ctl->arena, &r, e);
@@ -359,16 +361,13 @@ sqs_endpoint(struct ctl *ctl, const char *region)
 }
 
 static enum rc
-create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+create_sqs(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
 	const char *name = args->operand[0], *as = ctl_value(args, "name");
 	const char *region = conf_str(ctl->conf, "aws", "region"), *url;
-	struct aws_cred *cred;
-	enum rc rc = check_queue(name, e);
+	struct aws_cred *cred = queues_cred_new(ctl->conf, 0);
+	enum rc rc;
 
-	if (rc != RC_OK)
-		return rc;
-	cred = queues_cred_new(ctl->conf, 0);
 	if (*region == '\0')
 		region = aws_region(cred, ctl->arena);
 	rc = queue_sqs_create(
@@ -396,9 +395,39 @@ create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	return RC_OK;
 }
 
+static enum rc
+create_rabbitmq(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	const char *name = args->operand[0], *as;
+	enum rc rc;
+
+	if (ctl_value(args, "name") != NULL || ctl_flag(args, "fifo"))
+		return ctl_usage(e, "--name and --fifo are of Amazon SQS; "
+				    "?queue= of its address names a queue at "
+				    "RabbitMQ");
+	rc = ask(ctl, name, NULL, &as, e);
+	if (rc == RC_OK)
+		(void)printf("%s\n", as);
+	return rc;
+}
+
+/* At SQS there is no address yet that could say so. */
+static enum rc
+create_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
+{
+	const char *name = args->operand[0];
+	enum rc rc = check_queue(name, e);
+
+	if (rc != RC_OK)
+		return rc;
+	return span_starts(span_of(queues_url(ctl->conf, name)), "amqp")
+		   ? create_rabbitmq(ctl, args, e)
+		   : create_sqs(ctl, args, e);
+}
+
 static const struct ctl_opt create_opts[] = {
 	{ "name", "NAME", "what it is called at SQS (souk-QUEUE)" },
-	{ "fifo", NULL, "a FIFO queue" },
+	{ "fifo", NULL, "a FIFO queue, at SQS" },
 	{ 0 },
 };
 
@@ -425,8 +454,9 @@ const struct ctl_cmd queue_cmds[] = {
 	    .operands = "QUEUE",
 	    .min = 1,
 	    .max = 1,
-	    .help = "make it at Amazon SQS, with a dead letter queue; prints "
-		    "its address",
+	    .help = "make it, with a dead letter queue: at RabbitMQ where its "
+		    "address says so, else at Amazon SQS; prints its name or "
+		    "address",
 	    .opts = create_opts,
 	    .run = create_run },
 	{ .name = "queue stats",

@@ -18,9 +18,9 @@
 
 enum {
 	MAX_QUEUES = 32,
-	CALL_MS = 2000,   /* an answer that takes longer is none */
-	REMOTE_MS = 5000, /* paid by the question */
-	SHARE = 10,       /* of the time, one part is for asking */
+	CALL_MS = 2000,    /* an answer that takes longer is none */
+	METERED_MS = 5000, /* paid by the question */
+	SHARE = 10,        /* of the time, one part is for asking */
 	PAUSE_MAX_MS = 5000
 };
 
@@ -74,9 +74,10 @@ watch_add(struct watch *w, const char *name, struct err *e)
 	if (rc != RC_OK)
 		return rc;
 	q->name = name;
-	q->every_ms = queues_is_remote(w->conf, name) && every < REMOTE_MS
-			  ? REMOTE_MS
-			  : every;
+	q->every_ms = every;
+	if (queues_is_remote(w->conf, name) &&
+	    !queues_is_pushed(w->conf, name) && every < METERED_MS)
+		q->every_ms = METERED_MS;
 	w->n++;
 	return RC_OK;
 }

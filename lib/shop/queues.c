@@ -7,8 +7,8 @@
 #include "store/outbox.h"
 #include "store/queue.h"
 
-static const char *
-url_of(const struct conf *conf, const char *name)
+const char *
+queues_url(const struct conf *conf, const char *name)
 {
 	char section[32];
 
@@ -30,7 +30,7 @@ queues_open(const struct queues_opts *opts, const char *name,
 
 	return queue_open(
 	    &(struct queue_opts){
-		.url = url_of(conf, name),
+		.url = queues_url(conf, name),
 		.name = name,
 		.visibility_ms = (int)conf_int(conf, "workers", "visibility"),
 		.max_receives = (int)conf_int(conf, "workers", "max_receives"),
@@ -51,13 +51,13 @@ queues_open(const struct queues_opts *opts, const char *name,
 bool
 queues_is_remote(const struct conf *conf, const char *name)
 {
-	return queue_is_remote(url_of(conf, name));
+	return queue_is_remote(queues_url(conf, name));
 }
 
 bool
 queues_is_pushed(const struct conf *conf, const char *name)
 {
-	return queue_is_pushed(url_of(conf, name));
+	return queue_is_pushed(queues_url(conf, name));
 }
 
 bool

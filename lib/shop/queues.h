@@ -25,6 +25,9 @@ struct queues_opts {
 enum rc queues_open(const struct queues_opts *opts, const char *name,
     struct queue **out, struct err *e);
 
+/* Its address; it may hold a password. */
+const char *queues_url(const struct conf *conf, const char *name);
+
 /* Its address says that another service carries it. */
 bool queues_is_remote(const struct conf *conf, const char *name);
 /* ... and that it sends by itself: to look at it makes no request. */

@@ -174,6 +174,16 @@ queue_bury(struct queue *queue, const struct task *task, const char *why,
 }
 
 enum rc
+queue_make(
+    struct queue *queue, struct arena *arena, const char **as, struct err *e)
+{
+	if (queue->driver->make == NULL)
+		return err_set(e, RC_REFUSED, "not_made",
+		    "queue %s is not made by its address", queue->name);
+	return queue->driver->make(queue, arena, as, e);
+}
+
+enum rc
 queue_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
     struct err *e)
 {

@@ -64,7 +64,6 @@ struct queue_opts {
 
 /* Whether tasks for that address are sent from the outbox (ship.h). */
 bool queue_is_remote(const char *url);
-
 /* Whether they are sent to who receives, so that asking costs nothing. */
 bool queue_is_pushed(const char *url);
 
@@ -111,6 +110,14 @@ enum rc queue_send(struct queue *queue, int n, const struct task tasks[],
 /* To the dead letters, with what went wrong; the first error is kept. */
 enum rc queue_bury(struct queue *queue, const struct task *task,
     const char *why, struct arena *arena, struct err *e);
+
+/*
+ * RabbitMQ. Makes it where it is not there; who sends or receives first does so
+ * too. *as: what it is called there, in the arena. RC_REFUSED: others are not
+ * made by their address (SQS: queue_sqs.h).
+ */
+enum rc queue_make(
+    struct queue *queue, struct arena *arena, const char **as, struct err *e);
 
 struct queue_stats {
 	int64_t depth;     /* due now and not leased */

@@ -350,6 +350,16 @@ amq_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
 	return rc == RC_NONE ? RC_OK : rc;
 }
 
+static enum rc
+amq_make(
+    struct queue *queue, struct arena *arena, const char **as, struct err *e)
+{
+	enum rc rc = amq_out(queue, e);
+
+	*as = arena_strdup(arena, amq_of(queue)->url.queue);
+	return rc == RC_NONE ? RC_RETRY : rc;
+}
+
 const struct queue_driver queue_amqp_driver = {
 	.scheme = "amqp",
 	.pushed = true,
@@ -362,4 +372,5 @@ const struct queue_driver queue_amqp_driver = {
 	.bury = amq_bury,
 	.send = amq_send,
 	.stats = amq_stats,
+	.make = amq_make,
 };

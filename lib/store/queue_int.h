@@ -47,6 +47,8 @@ struct queue_driver {
 	    bool sent[], struct arena *arena, struct err *e);
 	enum rc (*stats)(struct queue *queue, struct arena *arena,
 	    struct queue_stats *out, struct err *e);
+	enum rc (*make)(struct queue *queue, struct arena *arena,
+	    const char **as, struct err *e); /* or NULL */
 };
 
 struct queue {

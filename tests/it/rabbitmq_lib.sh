@@ -11,6 +11,8 @@
 IT_RABBIT_BIN=/usr/lib/rabbitmq/bin
 
 it_need_rabbitmq() {
+	grep -q '^#define HAVE_RABBITMQ 1' "$top_builddir/config.h" ||
+		it_skip_all "built without RabbitMQ"
 	it_need epmd
 	[ -x "$IT_RABBIT_BIN/rabbitmq-server" ] && return
 	[ -z "${SOUK_IT_ALL:-}" ] || it_bail "rabbitmq-server is not installed"
@@ -42,6 +44,12 @@ it_rabbit_env() {
 # the same node again. Sets AMQP_URL (user souk, vhost /), AMQP_PORT, and
 # RABBITMQCTL, a command.
 it_start_rabbitmq() {
+	it_spawn_rabbitmq "$@"
+	it_wait_for 60 it_rabbitmq_is_up || it_bail "RabbitMQ did not start"
+}
+
+# The same, without waiting the seconds until it_rabbitmq_is_up.
+it_spawn_rabbitmq() {
 	if [ ! -d "$IT/rabbit" ]; then
 		it_port AMQP_PORT
 		it_port RABBIT_DIST_PORT
@@ -75,6 +83,6 @@ it_start_rabbitmq() {
 	# shell stays between).
 	it_spawn rabbitmq TERM "${IT_RABBIT[@]}" \
 		"$IT_RABBIT_BIN/rabbitmq-server"
-	it_wait_for 60 it_open_port "$AMQP_PORT" ||
-		it_bail "RabbitMQ did not start"
 }
+
+it_rabbitmq_is_up() { it_open_port "$AMQP_PORT"; }
