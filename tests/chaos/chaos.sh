@@ -14,17 +14,21 @@
 # By environment: CHAOS_BUYERS, CHAOS_UNITS, CHAOS_SECONDS (how long people
 # come and faults go on). CHAOS_SQL: statements for the database before the sale
 # opens (the test of the checker takes keys away). CHAOS_KIND:
-# crush, closing or few. CHAOS_QUEUE=sqs: tasks go by SQS, which is killed, too.
+# crush, closing or few. CHAOS_QUEUE=sqs or rabbitmq: tasks go by SQS or RabbitMQ,
+# which is killed, too. CHAOS_RESEND: [workers] resend then (5s); where it is
+# given RabbitMQ's queues are not purged: with 1h what is settled is so without it.
 # CHAOS_OPEN=1: not closed. IT_KEEP=1 keeps all files. Without a seed: $CHAOS_SEED or 1.
 . "${srcdir:-$(dirname "${BASH_SOURCE[0]}")/../..}/tests/it/lib.sh"
 it_need curl jq node initdb redis-server nginx
 [ -z "${CHAOS_QUEUE:-}" ] || . "$srcdir/tests/it/${CHAOS_QUEUE}_lib.sh"
+[ "${CHAOS_QUEUE:-}" != rabbitmq ] || it_need_rabbitmq
 here=$srcdir/tests/chaos
 buyers=${CHAOS_BUYERS:-300} units=${CHAOS_UNITS:-80} seconds=${CHAOS_SECONDS:-10}
 limit=2
 seeds=${*:-${CHAOS_SEED:-1}}
 
 it_souk_install
+[ "${CHAOS_QUEUE:-}" != rabbitmq ] || it_spawn_rabbitmq # takes seconds
 it_start_pg -c max_connections=120
 it_port RA
 it_port RB
@@ -76,16 +80,18 @@ settings=("order.expires=${CHAOS_EXPIRES:-6s}" payment.timeout=500ms
 it_ini "${settings[@]}"
 it_mkdir "$IT/mail"
 it_sample
+queues=(inventory payment email analytics)
+elsewhere=(aws.timeout=3s aws.connect=1s workers.long_poll=1s
+	"workers.resend=${CHAOS_RESEND:-5s}")
 # What the emulator forgets (a visibility of 0 that it cannot write down) is sent
 # again soon.
 queue_sqs() {
 	local q url
 	it_aws_packages
 	it_start_fauxqs
-	settings+=("aws.endpoint=$AWS_ENDPOINT" aws.timeout=3s aws.connect=1s
-		workers.long_poll=1s workers.resend=5s)
+	settings+=("aws.endpoint=$AWS_ENDPOINT" "${elsewhere[@]}")
 	it_ini "${settings[@]}"
-	for q in inventory payment email analytics; do
+	for q in "${queues[@]}"; do
 		url=$(it_souk_env soukctl --quiet queue create $q) ||
 			it_bail "queue create"
 		settings+=("queue.$q.url=$AWS_ENDPOINT/${url#http*://*/}")
@@ -96,6 +102,33 @@ queue_sqs() {
 fault_sqs() {
 	killed fauxqs
 	it_start_fauxqs
+}
+queue_rabbitmq() {
+	local q
+	it_wait_for 60 it_rabbitmq_is_up || it_bail "RabbitMQ did not start"
+	# A start takes seconds, in which nobody can pay.
+	settings+=("${elsewhere[@]}" "order.expires=${CHAOS_EXPIRES:-20s}")
+	for q in "${queues[@]}"; do
+		settings+=("queue.$q.url=$AMQP_URL")
+	done
+	it_ini "${settings[@]}"
+	for q in "${queues[@]}"; do
+		it_souk_env soukctl --quiet queue create "$q" >/dev/null ||
+			it_bail "queue create"
+	done
+	faults+=(rabbitmq rabbitmq)
+	[ -n "${CHAOS_RESEND:-}" ] || faults+=(rabbitmq_purged)
+}
+# The others go on while it starts.
+fault_rabbitmq() {
+	it_rabbitmq_is_up || return
+	killed rabbitmq
+	it_spawn_rabbitmq
+}
+# As if it had lost a queue with all that was in it.
+fault_rabbitmq_purged() {
+	dice ${#queues[@]}
+	"$RABBITMQCTL" -q --timeout 5 purge_queue "souk.${queues[d]}" >/dev/null 2>&1
 }
 [ -z "${CHAOS_SQL:-}" ] || it_psql -U postgres -c "$CHAOS_SQL" || it_bail CHAOS_SQL
 faults=(fcgi_child fcgi_child worker worker fcgi_master fcgi_stopped supervisor
@@ -293,6 +326,8 @@ run_faults() { # CROWD: until it has gone, or the time is over
 		it_alive pg || pg_again
 	done
 	it_wait_for 30 pg_stays || it_bail "PostgreSQL did not come back"
+	[ "${CHAOS_QUEUE:-}" != rabbitmq ] || it_wait_for 60 it_rabbitmq_is_up ||
+		it_bail "RabbitMQ did not come back"
 	it_note "faults:$list"
 }
 
