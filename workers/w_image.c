@@ -9,6 +9,7 @@
 
 #include "base/conf.h"
 #include "shop/image.h"
+#include "workers/limits.h"
 #include "workers/worker.h"
 
 enum rc
@@ -29,7 +30,14 @@ image_open(struct work *w, struct err *e)
 static enum rc
 process(struct work *w, const struct task *task, struct err *e)
 {
-	return image_process(w->shop, task, w->arena, e);
+	struct limits limits;
+	enum rc rc = limits_load(w->conf, &limits, e);
+	bool last;
+
+	if (rc != RC_OK)
+		return rc;
+	last = task->receives >= limits_receives(&limits, task->type);
+	return image_process(w->shop, task, last, w->arena, e);
 }
 
 const struct task_row image_tasks[] = {

@@ -117,10 +117,10 @@ enum rc image_ask(struct shop *shop, enum image_which which, int64_t product_id,
 /*
  * Task process_image {"imageId":N}, or {"productId":N,"imageUrl":"https://..."}
  * of a picture that may have no row yet. RC_OK: the variants stand and the
- * product's caches are told, or the picture is at fault and says so. receives:
- * of a task that comes for the last time what may pass is the picture's fault.
+ * product's caches are told, or the picture is at fault and says so. last: it
+ * will not be tried again, so that what may pass is the picture's fault, too.
  */
-enum rc image_process(struct shop *shop, const struct task *task,
+enum rc image_process(struct shop *shop, const struct task *task, bool last,
     struct arena *arena, struct err *e);
 
 /* Delete objects that no picture refers to, of those noted for longer than

@@ -83,6 +83,7 @@ const struct pg_stmt *const image_process_statements[] = { &image_to_do,
 struct work_on {
 	struct shop *shop;
 	const struct task *task;
+	bool last;
 	struct arena *arena;
 	int64_t id, product_id;
 	const char *src;
@@ -471,10 +472,7 @@ end(struct work_on *w, const struct err *why, struct err *e)
 static bool
 is_its_fault(const struct work_on *w, enum rc rc)
 {
-	int64_t last = conf_int(w->shop->conf, "workers", "max_receives");
-
-	return rc == RC_INVALID ||
-	       (rc == RC_RETRY && w->task->receives >= last);
+	return rc == RC_INVALID || (rc == RC_RETRY && w->last);
 }
 
 static enum rc
@@ -501,12 +499,14 @@ work_on(struct work_on *w, struct err *e)
 }
 
 enum rc
-image_process(struct shop *shop, const struct task *task, struct arena *arena,
-    struct err *e)
+image_process(struct shop *shop, const struct task *task, bool last,
+    struct arena *arena, struct err *e)
 {
-	struct work_on w = {
-		.shop = shop, .task = task, .arena = arena, .fd = -1
-	};
+	struct work_on w = { .shop = shop,
+		.task = task,
+		.last = last,
+		.arena = arena,
+		.fd = -1 };
 	enum rc rc = work_on(&w, e);
 
 	imager_result_free(&w.result);

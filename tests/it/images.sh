@@ -14,7 +14,7 @@ it_souk_install
 it_start_pg
 it_start_redis
 it_start_fcgi "mail.url=maildir:$IT/mail" workers.visibility=2s \
-	workers.backoff=50ms workers.max_receives=5
+	workers.backoff=50ms "workers.task_receives=process_image: 5"
 it_sample
 ctl() { it_souk_env soukctl "$@"; }
 sql() { it_psql -c "$1"; }
@@ -204,7 +204,7 @@ if [ "$(id -u)" = 0 ] && mkdir "$IT/full" &&
 	head -c 40000 /dev/zero >"$IT/full/filler"
 	"$make" new 800 800 9 "$IT/d.jpg"
 	d=$(add "$IT/d.jpg")
-	start_worker SOUK_MEDIA_STORE="file:$IT/full" SOUK_WORKERS_MAX_RECEIVES=100
+	start_worker SOUK_MEDIA_STORE="file:$IT/full" SOUK_WORKERS_TASK_RECEIVES="process_image: 100"
 	it_ok "a full disk: the task comes again" it_wait_for 30 grep -q \
 		'event=task_again.*code=object_store_full' "$IT/worker.log"
 	it_eq "the picture waits" "$(status_of "$d")" waiting
