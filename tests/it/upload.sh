@@ -106,7 +106,11 @@ eq "none of that kept anything either" 0 "$(images)"
 head -c $((33 << 20)) /dev/zero >33m
 eq "33 MiB" "413 body_too_large" "$(up_code -F file=@33m)"
 like "says how much it may be" 33554432 "$(jq -r .error <"$IT/body")"
+taken() { it_get /metrics | awk '/^souk_fcgi_request_body_bytes_total/ { print int($2) }'; }
+n=$(taken)
 eq "from nobody" "401 unauthorized" "$(auth=(); up_code -F file=@33m)"
+n=$(($(taken) - n))
+eq "is not even taken in: $n bytes" 1 "$((n < 9 << 20))"
 head -c $((36 << 20)) /dev/zero >36m
 eq "36 MiB, at nginx" "413 body_too_large" "$(up_code -F file=@36m)"
 eq "31 MiB of nothing" "422 not_an_image" \
@@ -146,6 +150,12 @@ eq "one that ends early is kept as well" 201 "$(up -F file=@cut.jpg)"
 cut=$(jq .id <"$IT/body")
 eq "the same for another product is another" 201 \
 	"$(path=/api/products/$other/images up -F file=@a.jpg)"
+race=$(for f in b.png c.webp b.png c.webp b.png c.webp; do
+	curl -s --max-time 20 "${auth[@]}" -H 'Idempotency-Key: race' -F "file=@$f" \
+		"$SOUK_URL/api/products/$other/images" &
+done; wait)
+eq "of two at once under one key one is kept" "1 3" "$(grep -o '"id":[0-9]*' <<<"$race" |
+	sort -u | wc -l) $(grep -o idempotency_mismatch <<<"$race" | wc -l)"
 up_list() { it_get "$path" "${auth[@]}"; }
 eq "the list has all of them" 6 \
 	"$(up_list | jq '[.images[] | select(.status == "waiting")] | length')"
@@ -155,6 +165,11 @@ eq "of another product is none" "404 image_not_found" \
 	"$(it_status "/api/products/$other/images/$first" "${auth[@]}") $(code)"
 eq "that is not for others to keep" "private, no-store" "$(it_header Cache-Control)"
 eq "originals are served to nobody" "" "$(find "$IT/media" -type f)"
+
+head -c 700000 /dev/zero >slow
+curl -sS --max-time 30 --limit-rate 200k -o slow.body -w '%{http_code}' "${auth[@]}" \
+	-H 'Content-Type: image/png' --data-binary @slow "$SOUK_URL$path" >slow.out &
+slowly=$!
 
 # ---- the page, before and after
 page() { it_get "/products/$id"; }
@@ -205,10 +220,10 @@ done
 as_it_was() { [ "$(page | grep -c '<img ')" = "$n" ] && [ "$(page | grep -c '<picture>')" = 0 ]; }
 it_ok "without all of them it is as it was" it_wait_for 5 as_it_was
 
-# ---- slowly, and through Apache
-head -c 700000 /dev/zero >slow
-eq "a slow sender costs no child its 3 s" "422 not_an_image" "$(up_code \
-	--limit-rate 200k -H 'Content-Type: image/png' --data-binary @slow)"
+wait "$slowly"
+eq "a slow sender costs no child its 3 s" 422 "$(cat slow.out)"
+
+# ---- through Apache
 if command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ]; then
 	"$srcdir/conf/fill" <"$srcdir/conf/apache/souk.conf" >"$IT/apache-souk.conf" \
 		CACHE="$IT/apache/cache" LOCKS="$IT/apache/locks" \
