@@ -130,10 +130,16 @@ it_ok "a task that comes again" it_wait_for 30 settled
 it_eq "has no effect" "$(problem_of "$a")" x
 
 # ---- a worker that is killed
+# With a souk-imager that takes longer than a lease (visibility).
+stop_worker
+printf '#!/bin/sh\nsleep 3\nexec %s "$@"\n' "$IT_PREFIX/libexec/souk-imager" >"$IT/slow"
+chmod 755 "$IT/slow"
 before=$(stored)
+start_worker SOUK_IMAGE_PROGRAM="$IT/slow" SOUK_LOG_LEVEL=debug
 b=$(add "$IT/b.png")
-it_wait_for 10 sh -c "pgrep -P ${IT_PID[worker]} >/dev/null" || it_note "it was quicker"
-imager=$(pgrep -P "${IT_PID[worker]}")
+works() { pgrep -P "${IT_PID[worker]}"; }
+it_ok "a slow one is at it" it_wait_for 20 works
+imager=$(works)
 stop_worker KILL
 # It may have to wait for somebody to look after it (Z).
 over() {
@@ -142,9 +148,11 @@ over() {
 		! grep -q '^State:[[:space:]]*[^ZX]' "/proc/$p/status" 2>/dev/null || return 1
 	done
 }
-it_ok "souk-imager ends with it" it_wait_for 5 over
-start_worker
+it_ok "souk-imager ends with it" it_wait_for 3 over
+start_worker SOUK_IMAGE_PROGRAM="$IT/slow" SOUK_LOG_LEVEL=debug
 it_ok "the next one does it" it_wait_for 30 settled
+it_eq "and kept its lease: it was received once more, no oftener" \
+	"$(sed -n 's/.*event=task_done.* receives=\([0-9]*\).*/\1/p' "$IT/worker.log")" 2
 it_eq "it is ready" "$(status_of "$b")" ready
 it_eq "its objects are there once" "$(($(stored) - before))" 4
 it_eq "and not loose" "$(sql 'SELECT count(*) FROM image_loose')" 0
