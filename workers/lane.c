@@ -431,7 +431,10 @@ receive_fetched(struct lane *l, struct task **tasks, int *n, struct err *e)
 	rc = look_before(l, e);
 	if (rc != RC_OK)
 		return rc;
-	fetch_ask(l->fetch, batch_size(l));
+	if (l->asks_no_more)
+		l->due_ms = INT64_MAX;
+	else
+		fetch_ask(l->fetch, batch_size(l));
 	return err_set(e, RC_NONE, "waits", "it is waited for");
 }
 
@@ -558,6 +561,14 @@ lane_turn(struct lane *l, int wait_ms)
 	if (l->n_held > 0)
 		wait_for_slots(l);
 	return n;
+}
+
+bool
+lane_finish(struct lane *l)
+{
+	l->asks_no_more = true;
+	return l->fetch == NULL ||
+	       (l->n_held == 0 && fetch_state(l->fetch) == FETCH_IDLE);
 }
 
 void

@@ -40,6 +40,7 @@ struct lane {
 	int waited_ms;   /* at the queue, at the last receive */
 	bool suspects;   /* the last batch had one */
 	bool failing;    /* the queue, when it was last asked */
+	bool asks_no_more;
 };
 
 /* Where the heartbeat is not there yet it is only tried. wake_fd, stop_fd: as
@@ -66,6 +67,13 @@ int64_t lane_due_ms(const struct lane *l);
  * -1: the queue does not answer.
  */
 int lane_turn(struct lane *l, int wait_ms);
+
+/*
+ * The process is about to end of itself: nothing more is waited for elsewhere,
+ * which may take as long as a wait does; the others are served meanwhile. True:
+ * nothing is under way any more.
+ */
+bool lane_finish(struct lane *l);
 
 /* Told to end: what was not begun goes back. stop_fd must be readable. */
 void lane_drain(struct lane *l);

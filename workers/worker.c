@@ -62,6 +62,7 @@ struct worker {
 	struct redis_sub *sub;
 	int wake_fd, stop_fd; /* fetch.h; 0: none */
 	bool woken;
+	bool finishing; /* max_tasks, max_memory */
 	int64_t max_tasks, max_memory;
 	int64_t grown_up_ms; /* mono */
 };
@@ -382,6 +383,22 @@ has_outgrown(const struct worker *k)
 	return now > k->max_memory;
 }
 
+static bool
+is_over(struct worker *k)
+{
+	bool finished = true;
+
+	if ((k->max_tasks == 0 || k->hand.n_tasks < k->max_tasks) &&
+	    !k->finishing && !has_outgrown(k))
+		return false;
+	if (!k->finishing)
+		(void)!eventfd_write(k->stop_fd, 1);
+	k->finishing = true;
+	for (int i = 0; i < k->n; i++)
+		finished = lane_finish(&k->lane[i]) && finished;
+	return finished;
+}
+
 /* ---- opening and closing */
 
 static struct lane_opts
@@ -552,9 +569,7 @@ worker_run(const struct worker_list *list, const char *conf_path)
 	if (rc != RC_OK)
 		die(rc == RC_RETRY ? EXIT_AGAIN : EXIT_PERSON, "%s", e.msg);
 	log_info("started");
-	while (!hand_is_told_to_end(h) &&
-	       (k->max_tasks == 0 || h->n_tasks < k->max_tasks) &&
-	       !has_outgrown(k))
+	while (!hand_is_told_to_end(h) && !is_over(k))
 		worker_turn(k);
 	worker_end(k);
 	return 0;

@@ -131,6 +131,19 @@ it_ok "a mixed set is worked off" it_wait_for 60 has_effects 300
 it_ok "and is gone" it_wait_for 10 is 0 left
 clean
 sql "TRUNCATE finished_task"
+it_stop worker
+conf max_tasks=20
+worker inventory payment email outbox
+tasks e 60 '{"do":"sleep","ms":20}' email send_email
+it_ok "one that has done its number ends, and waits at SQS no more" \
+	it_wait_for 10 gone "${IT_PID[worker]}"
+it_eq "with nothing in hand" "$(sql "SELECT count(*) FROM outbox WHERE
+	lease IS NOT NULL OR receives > 0")" 0
+it_stop worker
+conf
+clean
+sql "TRUNCATE finished_task"
+worker inventory payment email outbox
 # A long low queue; then a high task, which the service brings.
 tasks e 400 '{"do":"sleep","ms":20}' email send_email
 it_wait_for 10 at_least 20 some
