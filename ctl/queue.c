@@ -454,9 +454,8 @@ const struct ctl_cmd queue_cmds[] = {
 	    .operands = "QUEUE",
 	    .min = 1,
 	    .max = 1,
-	    .help = "make it, with a dead letter queue: at RabbitMQ where its "
-		    "address says so, else at Amazon SQS; prints its name or "
-		    "address",
+	    .help = "make it and its dead letter queue, at SQS or RabbitMQ; "
+		    "prints where",
 	    .opts = create_opts,
 	    .run = create_run },
 	{ .name = "queue stats",
