@@ -89,6 +89,14 @@ read_body(struct serve *s, struct request *rq,
 	int n;
 
 	*got = 0;
+	/* So much that we would not throw it all away: not a byte of it, since
+	 * somebody may take his time to send it. */
+	if (rq->content_length > 0 &&
+	    (uint64_t)rq->content_length > limits->max_body + DISCARD) {
+		*rest = true;
+		request_body(rq, body, 0, limits);
+		return true;
+	}
 	if (rq->bad.status == 0 && rq->content_length > 0 &&
 	    (uint64_t)rq->content_length <= limits->max_body) {
 		char *p = arena_alloc(s->arena, (size_t)rq->content_length + 1);

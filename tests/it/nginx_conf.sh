@@ -233,8 +233,8 @@ it_note "an operator's pictures"
 say cache 'private, no-store'
 head -c 3000000 /dev/zero >"$IT/3m"
 head -c 36000000 /dev/zero >"$IT/36m"
-it_match "a large body" "$(it_get /api/products/1/images -T "$IT/3m" -X POST -b s=1)" \
-	'^POST path=/api/products/1/images .*cookie=s=1'
+it_match "a large body" "$(it_get /api/products/1/images -T "$IT/3m" -X POST -b souk_session=1)" \
+	'^POST path=/api/products/1/images .*cookie=souk_session=1'
 it_eq "there alone" "$(for p in /api/products/1/imagesx /api/products/x/images \
 	/api/products/1 /api/orders; do
 	it_status "$p" -T "$IT/3m" -X POST
@@ -242,8 +242,28 @@ done | sort | uniq -c | sed 's/^ *//')" '4 413'
 it_eq "and not any" "$(it_status /api/products/1/images -T "$IT/36m" -X POST) \
 $(grep -o '"code":"[a-z_]*"' "$IT/body")" '413 "code":"body_too_large"'
 it_match "their list is for one person" \
-	"$(it_get /api/products/1/images -b s=1)" 'cookie=s=1'
-it_eq "and not kept" "$(cache /api/products/1/images/2)" 'souk-edge; fwd=bypass'
+	"$(it_get /api/products/1/images -b __Host-souk_session=1)" 'cookie=__Host-souk_session=1'
+it_eq "and not kept" "$(cache /api/products/1/images/2 -b souk_session=1)" \
+	'souk-edge; fwd=bypass'
+it_match "a token will do" "$(it_get /api/products/1/images -H 'Authorization: Bearer x')" \
+	'^GET path=/api/products/1/images'
+it_eq "nobody's is not taken in" "$(it_status /api/products/1/images -T "$IT/3m" -X POST -b s=1) \
+$(grep -o '"code":"[a-z_]*"' "$IT/body")" '401 "code":"unauthorized"'
+# Four that have not sent their bodies yet.
+slow=()
+for _ in 1 2 3 4; do
+	exec {fd}<>"/dev/tcp/127.0.0.1/$NGINX_PORT"
+	printf 'POST /api/products/1/images HTTP/1.1\r\nHost: x\r\nCookie: souk_session=1\r\nContent-Length: 3000000\r\n\r\nx' >&"$fd"
+	slow+=("$fd")
+done
+refused() { [ "$(it_status /api/products/1/images -b souk_session=1)" = 429 ]; }
+it_ok "four at once from one address are enough" it_wait_for 5 refused
+it_eq "other pages have nothing to do with it" "$(it_status /cart)" 200
+for fd in "${slow[@]}"; do
+	exec {fd}>&-
+done
+taken() { [ "$(it_status /api/products/1/images -b souk_session=1)" = 200 ]; }
+it_ok "and the next may come when they are gone" it_wait_for 5 taken
 say cache "$page"
 
 it_note "pictures in a bucket"
