@@ -108,7 +108,8 @@ eq "33 MiB" "413 body_too_large" "$(up_code -F file=@33m)"
 like "says how much it may be" 33554432 "$(jq -r .error <"$IT/body")"
 taken() { it_get /metrics | awk '/^souk_fcgi_request_body_bytes_total/ { print int($2) }'; }
 n=$(taken)
-eq "from nobody" "401 unauthorized" "$(auth=(); up_code -F file=@33m)"
+eq "from who may not" "401 unauthorized" \
+	"$(auth=(-H 'Authorization: Bearer souk_x'); up_code -F file=@33m)"
 n=$(($(taken) - n))
 eq "is not even taken in: $n bytes" 1 "$((n < 9 << 20))"
 head -c $((36 << 20)) /dev/zero >36m
@@ -150,11 +151,11 @@ eq "one that ends early is kept as well" 201 "$(up -F file=@cut.jpg)"
 cut=$(jq .id <"$IT/body")
 eq "the same for another product is another" 201 \
 	"$(path=/api/products/$other/images up -F file=@a.jpg)"
-race=$(for f in b.png c.webp b.png c.webp b.png c.webp; do
+race=$(for f in b.png c.webp b.png c.webp; do
 	curl -s --max-time 20 "${auth[@]}" -H 'Idempotency-Key: race' -F "file=@$f" \
 		"$SOUK_URL/api/products/$other/images" &
 done; wait)
-eq "of two at once under one key one is kept" "1 3" "$(grep -o '"id":[0-9]*' <<<"$race" |
+eq "of two at once under one key one is kept" "1 2" "$(grep -o '"id":[0-9]*' <<<"$race" |
 	sort -u | wc -l) $(grep -o idempotency_mismatch <<<"$race" | wc -l)"
 up_list() { it_get "$path" "${auth[@]}"; }
 eq "the list has all of them" 6 \
