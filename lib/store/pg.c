@@ -233,6 +233,23 @@ connect_start(struct pg *pg, const struct node *node)
 	return PQconnectStartParams(keys, values, 1);
 }
 
+/* Of an address that it cannot read libpq repeats all, its password too. */
+static const char *
+connect_why(const struct node *node)
+{
+	bool plain = strpbrk(node->url, ":=") == NULL; /* a database's name */
+	PQconninfoOption *o = plain ? NULL : PQconninfoParse(node->url, NULL);
+	const char *why =
+	    node->conn == NULL ? "" : PQerrorMessage(node->conn);
+
+	if (o == NULL && !plain)
+		return "its address cannot be read: it is "
+		       "postgresql://USER:PASSWORD@HOST:PORT/DATABASE, what is "
+		       "special in a password as %XX";
+	PQconninfoFree(o);
+	return *why == '\0' ? "no answer within the deadline" : why;
+}
+
 static void
 ignore_notice(void *arg, const PGresult *res)
 {
@@ -265,11 +282,7 @@ node_open(struct pg *pg, struct node *node, int64_t deadline, struct err *e)
 			pg->stats.reconnects++;
 		return RC_OK;
 	}
-	const char *why =
-	    node->conn == NULL ? "" : PQerrorMessage(node->conn);
-
-	if (*why == '\0')
-		why = "no answer within the deadline";
+	const char *why = connect_why(node);
 	enum rc rc =
 	    err_set(e, RC_RETRY, "pg_down", "PostgreSQL: cannot connect: %s",
 		why);
