@@ -1,11 +1,10 @@
 /*
  * Strict in what may become a key or a name (id, type), since both go to logs
- * and tables; RFC 8259 is jansson's business. It takes no \u0000 and no number
- * beyond 64 bits or a double's range, and neither would jsonb or we.
+ * and tables; what JSON is, and what jsonb takes of it, is jread's business.
+ * The data stays as it was written.
  */
 #include "store/task_envelope.h"
 
-#include <jansson.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/jread.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "base/xmalloc.h"
@@ -122,34 +122,69 @@ hash_of(struct span body, struct arena *arena)
 	return id;
 }
 
-/* NULL: there, and wrong. */
-static const char *
-read_id(const json_t *member, struct span body, struct arena *arena)
-{
-	const char *id;
+/* What is wanted of one; NULL: not there, or no string where one is wanted. */
+struct members {
+	const char *id, *type, *priority, *created;
+	struct span data;
+	unsigned seen; /* a bit each */
+};
 
-	if (member == NULL)
-		return hash_of(body, arena);
-	id = json_string_value(member);
-	return id != NULL && is_id(id) ? arena_strdup(arena, id) : NULL;
+static const char *const names[] = { "id", "type", "priority", "createdAt",
+	"data" };
+enum { ID, TYPE, PRIORITY, CREATED, DATA, NAMES };
+
+static bool
+saw(const struct members *m, int which)
+{
+	return (m->seen & 1U << which) != 0;
+}
+
+/* false: one of them comes twice. */
+static bool
+take_member(
+    struct jread *j, struct span name, struct arena *arena, struct members *out)
+{
+	const char **const strings[] = { &out->id, &out->type, &out->priority,
+		&out->created };
+	int i = 0;
+
+	while (i < NAMES && !span_is(name, names[i]))
+		i++;
+	if (i == NAMES) {
+		(void)jread_value(j);
+		return true;
+	}
+	if (saw(out, i))
+		return false;
+	out->seen |= 1U << i;
+	if (i != DATA)
+		*strings[i] = jread_string(j, arena);
+	else
+		out->data = jread_value(j);
+	return true;
+}
+
+static enum rc
+read_members(
+    struct span body, struct arena *arena, struct members *out, struct err *e)
+{
+	struct jread j = jread_new(body);
+	struct span name;
+
+	*out = (struct members){ 0 };
+	if (!jread_object(&j))
+		return bad(e, "not a JSON object");
+	while (jread_member(&j, &name)) {
+		if (!take_member(&j, name, arena, out))
+			return bad(e, "a member comes twice");
+	}
+	return jread_end(&j) ? RC_OK : bad(e, "not JSON");
 }
 
 static const char *
-read_type(const json_t *member, struct arena *arena)
-{
-	const char *type = json_string_value(member);
-	size_t n = type == NULL ? 0 : strlen(type);
-
-	if (n == 0 || n > TASK_TYPE_MAX || !is_made_of(type, n, "_.-:"))
-		return NULL;
-	return arena_strdup(arena, type);
-}
-
-static const char *
-read_priority(const json_t *member, const char *type)
+read_priority(const char *s, const char *type)
 {
 	static const char *const known[] = { "high", "normal", "low" };
-	const char *s = json_string_value(member);
 	const struct task_type *row = task_type(type);
 
 	for (size_t i = 0; s != NULL && i < sizeof known / sizeof *known; i++) {
@@ -160,72 +195,52 @@ read_priority(const json_t *member, const char *type)
 }
 
 static bool
-read_time(const json_t *member, int64_t *out)
+is_type(const char *s)
 {
-	const char *s = json_string_value(member);
+	size_t n = s == NULL ? 0 : strlen(s);
+
+	return n > 0 && n <= TASK_TYPE_MAX && is_made_of(s, n, "_.-:");
+}
+
+static bool
+read_time(const struct members *m, int64_t *out)
+{
+	const char *s = m->created;
 	int64_t now = clock_wall_ms();
 
 	*out = now;
-	if (member == NULL)
+	if (!saw(m, CREATED))
 		return true;
 	/* time_parse() knows "now" and distances, too. */
 	return s != NULL && *s >= '0' && *s <= '9' &&
 	       time_parse(s, now, out) == 0;
 }
 
-static struct span
-read_data(const json_t *member, struct arena *arena)
-{
-	char *text = json_dumps(member, JSON_COMPACT);
-	struct span data;
-
-	if (text == NULL)
-		xmalloc_failed();
-	data = span_of(arena_strdup(arena, text));
-	free(text);
-	return data;
-}
-
-static enum rc
-read_members(const json_t *root, struct span body, struct arena *arena,
-    struct task *task, struct err *e)
-{
-	const json_t *data = json_object_get(root, "data");
-	struct task t = { .queue = "", .aggregate = "", .receipt = "" };
-
-	if (!json_is_object(root))
-		return bad(e, "not a JSON object");
-	t.id = read_id(json_object_get(root, "id"), body, arena);
-	if (t.id == NULL)
-		return bad(e, "id: 32 lower-case hex digits are wanted");
-	t.type = read_type(json_object_get(root, "type"), arena);
-	if (t.type == NULL)
-		return bad(e, "type: a word is wanted");
-	t.priority = read_priority(json_object_get(root, "priority"), t.type);
-	if (!read_time(json_object_get(root, "createdAt"), &t.created_ms))
-		return bad(e, "createdAt: a time as of RFC 3339 is wanted");
-	if (!json_is_object(data))
-		return bad(e, "data: a JSON object is wanted");
-	t.data = read_data(data, arena);
-	*task = t;
-	return RC_OK;
-}
-
 enum rc
 task_envelope_read(
     struct span body, struct arena *arena, struct task *task, struct err *e)
 {
-	json_t *root;
-	enum rc rc;
+	struct task t = { .queue = "", .aggregate = "", .receipt = "" };
+	struct members m;
+	enum rc rc = read_members(body, arena, &m, e);
 
-	if (body.n == 0)
-		return bad(e, "an empty message");
-	root = json_loadb(body.p, body.n, JSON_REJECT_DUPLICATES, NULL);
-	if (root == NULL)
-		return bad(e, "not JSON");
-	rc = read_members(root, body, arena, task, e);
-	json_decref(root);
-	return rc;
+	if (rc != RC_OK)
+		return rc;
+	t.id = saw(&m, ID) ? m.id : hash_of(body, arena);
+	if (t.id == NULL || !is_id(t.id))
+		return bad(e, "id: 32 lower-case hex digits are wanted");
+	if (!is_type(m.type))
+		return bad(e, "type: a word is wanted");
+	t.type = m.type;
+	t.priority = read_priority(m.priority, t.type);
+	if (!read_time(&m, &t.created_ms))
+		return bad(e, "createdAt: a time as of RFC 3339 is wanted");
+	if (m.data.n == 0 || *m.data.p != '{')
+		return bad(e, "data: a JSON object is wanted");
+	t.data =
+	    (struct span){ arena_strndup(arena, m.data.p, m.data.n), m.data.n };
+	*task = t;
+	return RC_OK;
 }
 
 /* ---- what is none */

@@ -203,7 +203,7 @@ START_TEST(what_is_no_task_can_be_buried_as_one)
 	ck_assert_int_eq(
 	    task_envelope_read(strbuf_span(&sb), arena, &again, &e), RC_OK);
 	strbuf_release(&sb);
-	ck_assert_str_eq(again.data.p, "{\"body\":\"a??\\\"<\xc3\xbc\\n\"}");
+	ck_assert_str_eq(again.data.p, task.data.p);
 }
 END_TEST
 
