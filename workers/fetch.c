@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 
 #include "base/arena.h"
+#include "base/clock.h"
 #include "base/conf.h"
 #include "base/xmalloc.h"
 #include "shop/queues.h"
@@ -30,7 +31,7 @@ struct fetch {
 	/* in FETCH_CAME and after it the caller's: */
 	struct arena *arena;
 	struct task *tasks;
-	int n;
+	int n, waited_ms;
 	enum rc rc;
 	struct err e;
 };
@@ -43,6 +44,7 @@ fetch_thread(void *arg)
 	pthread_mutex_lock(&f->lock);
 	while (!f->end) {
 		int max = f->max;
+		int64_t start;
 
 		if (f->state != FETCH_WAITS) {
 			pthread_cond_wait(&f->asked, &f->lock);
@@ -52,8 +54,10 @@ fetch_thread(void *arg)
 		arena_reset(f->arena);
 		f->e = (struct err)ERR_INIT;
 		f->n = 0;
+		start = clock_mono_ms();
 		f->rc = queue_receive(f->queue, max, f->opts.wait_ms, f->arena,
 		    &f->tasks, &f->n, &f->e);
+		f->waited_ms = (int)(clock_mono_ms() - start);
 		if (f->rc == RC_OK && f->n > 0)
 			heartbeat_hold(f->opts.heartbeat, f->n, f->tasks);
 		pthread_mutex_lock(&f->lock);
@@ -151,7 +155,8 @@ fetch_state(struct fetch *f)
 }
 
 enum rc
-fetch_take(struct fetch *f, struct task **out, int *n, struct err *e)
+fetch_take(
+    struct fetch *f, struct task **out, int *n, int *waited_ms, struct err *e)
 {
 	pthread_mutex_lock(&f->lock);
 	assert(f->state == FETCH_CAME);
@@ -159,6 +164,7 @@ fetch_take(struct fetch *f, struct task **out, int *n, struct err *e)
 	pthread_mutex_unlock(&f->lock);
 	*out = f->tasks;
 	*n = f->n;
+	*waited_ms = f->waited_ms;
 	if (f->rc != RC_OK)
 		*e = f->e;
 	return f->rc;

@@ -45,8 +45,9 @@ void fetch_ask(struct fetch *f, int max);
 enum fetch_state { FETCH_IDLE, FETCH_WAITS, FETCH_CAME };
 enum fetch_state fetch_state(struct fetch *f);
 
-/* In FETCH_CAME: what the receive said; then it is idle. The tasks live until
- * it is asked again. */
-enum rc fetch_take(struct fetch *f, struct task **out, int *n, struct err *e);
+/* In FETCH_CAME: what the receive said, and how long it took; then it is idle.
+ * The tasks live until it is asked again. */
+enum rc fetch_take(
+    struct fetch *f, struct task **out, int *n, int *waited_ms, struct err *e);
 
 #endif

@@ -15,7 +15,6 @@
 #include "workers/lane.h"
 
 #include <assert.h>
-#include <jansson.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -90,8 +89,9 @@ not_settled(const struct task *task, const struct err *e)
 	    LOG_S("code", e->code), LOG_S("msg", e->msg));
 }
 
-/* Those that are done are deleted together, when the batch has been run; till
- * then their leases are kept. */
+/* Those that are done are deleted together: where the lane is alone while the
+ * next ones are received, and before anything that may take long; till then
+ * their leases are kept. */
 static void
 done_add(struct lane *l, const struct task *task)
 {
@@ -199,8 +199,6 @@ static enum rc
 task_check(const struct lane *l, const struct task *task, struct err *e)
 {
 	const struct task_type *type = task_type(task->type);
-	json_t *data;
-	bool object;
 
 	if (task->receives > limits_receives(&l->hand->limits, task->type))
 		return err_set(e, RC_INVALID, "poison",
@@ -213,12 +211,12 @@ task_check(const struct lane *l, const struct task *task, struct err *e)
 		return err_set(e, RC_INVALID, "unknown_task_type",
 		    "worker %s knows no task type %.60s", l->def->name,
 		    task->type);
-	data = json_loadb(task->data.p, task->data.n, 0, NULL);
-	object = json_is_object(data);
-	json_decref(data);
-	return object ? RC_OK
-		      : err_set(e, RC_INVALID, "bad_task_data",
-			    "the task's data is no JSON object");
+	/* It is JSON (queue.h), so that one byte tells. What is in it is for
+	 * the function. */
+	return task->data.n > 0 && *task->data.p == '{'
+		   ? RC_OK
+		   : err_set(e, RC_INVALID, "bad_task_data",
+			 "the task's data is no JSON object");
 }
 
 /* Its turn: RC_OK: run it. Else it has been seen to. */
@@ -342,11 +340,8 @@ run_batch(struct lane *l, int n, const struct task *const tasks[])
 static int
 run(struct lane *l, int n, const struct task *const tasks[])
 {
-	int begun = l->def->batch != NULL ? run_batch(l, n, tasks)
-					  : run_singly(l, n, tasks);
-
-	done_flush(l);
-	return begun;
+	return l->def->batch != NULL ? run_batch(l, n, tasks)
+				     : run_singly(l, n, tasks);
 }
 
 /* What is held: those that came before a third time together, then one suspect
@@ -369,8 +364,12 @@ run_held(struct lane *l)
 	l->suspects = n_suspect > 0;
 	for (int i = 1; i < n_suspect; i++)
 		give_back(l, suspect[i], 0);
-	if (n_suspect > 0)
+	if (n_suspect > 0) {
+		done_flush(l); /* whatever it does to us */
 		begun += run(l, 1, suspect);
+	}
+	if (!l->alone || l->n_held > 0)
+		done_flush(l);
 	hand_slot_give(l->hand);
 	return begun;
 }
@@ -407,14 +406,22 @@ static enum rc
 receive_itself(
     struct lane *l, int wait_ms, struct task **tasks, int *n, struct err *e)
 {
+	int max = batch_size(l);
+	int64_t start;
 	enum rc rc;
 
-	arena_reset(l->batch);
-	l->waited_ms = l->alone && !l->failing ? wait_ms : 0;
+	if (!l->alone || l->failing)
+		wait_ms = 0;
 	rc = look_before(l, e);
 	if (rc == RC_OK)
-		rc = queue_receive(l->queue, batch_size(l), l->waited_ms,
-		    l->batch, tasks, n, e);
+		queue_ask(l->queue, max, wait_ms);
+	done_flush(l);
+	arena_reset(l->batch);
+	start = clock_mono_ms();
+	if (rc == RC_OK)
+		rc = queue_receive(
+		    l->queue, max, wait_ms, l->batch, tasks, n, e);
+	l->waited_ms = (int)(clock_mono_ms() - start);
 	if (rc == RC_OK && *n > 0)
 		heartbeat_hold(l->hand->heartbeat, *n, *tasks);
 	return rc;
@@ -427,7 +434,7 @@ receive_fetched(struct lane *l, struct task **tasks, int *n, struct err *e)
 	enum rc rc;
 
 	if (fetch_state(l->fetch) == FETCH_CAME)
-		return fetch_take(l->fetch, tasks, n, e);
+		return fetch_take(l->fetch, tasks, n, &l->waited_ms, e);
 	rc = look_before(l, e);
 	if (rc != RC_OK)
 		return rc;
@@ -455,9 +462,12 @@ look_again(const struct lane *l)
 
 	if (l->failing)
 		return now + POLL_MS;
-	if (l->fetch != NULL || l->waited_ms >= POLL_MS)
+	/* By what it did, not by what it was asked to do. */
+	if (l->waited_ms >= POLL_MS)
 		return now;
-	return now + (l->long_poll_ms > 0 && !l->alone ? PUSHED_MS : POLL_MS);
+	if (l->fetch == NULL && l->long_poll_ms > 0 && !l->alone)
+		return now + PUSHED_MS;
+	return now + POLL_MS - l->waited_ms;
 }
 
 /* 1: some are held; 0: none; -1: the queue does not answer. */
@@ -523,6 +533,7 @@ stands_still(struct lane *l)
 	if (!hand_was_paused(l->hand, l->def->name) ||
 	    !hand_is_paused(l->hand, l->def->name))
 		return false;
+	done_flush(l);
 	if (l->fetch != NULL && l->n_held == 0 &&
 	    fetch_state(l->fetch) == FETCH_CAME)
 		(void)receive(l, 0);
@@ -545,6 +556,13 @@ wait_for_slots(struct lane *l)
 	}
 	give_back_held(l, SLOT_AWAY_MS / 2 + r % SLOT_AWAY_MS);
 	l->due_ms = now;
+}
+
+void
+lane_settle(struct lane *l)
+{
+	if (l->queue != NULL)
+		done_flush(l);
 }
 
 int
@@ -576,6 +594,7 @@ lane_drain(struct lane *l)
 {
 	if (l->queue == NULL)
 		return;
+	done_flush(l);
 	give_back_held(l, 0);
 	fetch_join(l->fetch);
 	if (l->fetch == NULL || fetch_state(l->fetch) != FETCH_CAME)

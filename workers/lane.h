@@ -37,7 +37,7 @@ struct lane {
 	const struct task *done[QUEUE_BATCH];
 	int n_done;
 	int64_t task_us; /* what one takes, smoothed */
-	int waited_ms;   /* at the queue, at the last receive */
+	int waited_ms;   /* how long the last receive took */
 	bool suspects;   /* the last batch had one */
 	bool failing;    /* the queue, when it was last asked */
 	bool asks_no_more;
@@ -74,6 +74,9 @@ int lane_turn(struct lane *l, int wait_ms);
  * nothing is under way any more.
  */
 bool lane_finish(struct lane *l);
+
+/* What is done need not wait for the next turn: something else comes first. */
+void lane_settle(struct lane *l);
 
 /* Told to end: what was not begun goes back. stop_fd must be readable. */
 void lane_drain(struct lane *l);

@@ -268,6 +268,8 @@ clock_run_due(
 		return;
 	c->due_ms = now + row->every_ms;
 	w->again = false;
+	for (int i = 0; i < k->n; i++)
+		lane_settle(&k->lane[i]);
 	log_set_request(row->name);
 	clock_judge(c, row, clock_tick(k, row, &e), &e);
 	log_set_request(NULL);

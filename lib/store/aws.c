@@ -30,6 +30,17 @@ enum {
 	POLL_MS = 1000
 };
 
+/* The call that is under way, and its answer as it comes. */
+struct flight {
+	bool under_way;
+	struct aws_request rq; /* as it was given: to be sent once more */
+	struct arena *arena;
+	struct strbuf body;
+	bool too_large, begun;
+	struct aws_answer answer;
+	const char *error_type;
+};
+
 struct aws {
 	CURLM *multi;
 	struct http http;
@@ -37,6 +48,7 @@ struct aws {
 	struct aws_cred *cred;
 	int connect_ms, timeout_ms;
 	int64_t max_answer;
+	struct flight flight;
 };
 
 /* Host as libcurl will send it: without the scheme's own port (RFC 9110, 7.2).
@@ -91,11 +103,23 @@ aws_new(const struct aws_opts *opts, struct aws **out, struct err *e)
 	return RC_OK;
 }
 
+/* It is over, or given up. */
+static void
+land(struct aws *aws)
+{
+	(void)curl_multi_remove_handle(aws->multi, aws->http.curl);
+	http_end(&aws->http);
+	strbuf_release(&aws->flight.body);
+	aws->flight.under_way = false;
+}
+
 void
 aws_free(struct aws *aws)
 {
 	if (aws == NULL)
 		return;
+	if (aws->flight.under_way)
+		land(aws);
 	http_close(&aws->http);
 	curl_multi_cleanup(aws->multi);
 	free(aws->service);
@@ -107,26 +131,18 @@ aws_free(struct aws *aws)
 
 /* ---- an answer as it comes */
 
-struct incoming {
-	struct strbuf body;
-	int64_t max;
-	bool too_large, begun;
-	struct arena *arena;
-	struct aws_answer *out;
-	const char *error_type;
-};
-
 static size_t
 take_body(char *p, size_t size, size_t n, void *arg)
 {
-	struct incoming *in = arg;
+	struct aws *aws = arg;
+	struct flight *f = &aws->flight;
 
-	in->begun = true;
-	if ((int64_t)(in->body.len + size * n) > in->max) {
-		in->too_large = true;
+	f->begun = true;
+	if ((int64_t)(f->body.len + size * n) > aws->max_answer) {
+		f->too_large = true;
 		return 0; /* CURLE_WRITE_ERROR */
 	}
-	strbuf_add(&in->body, p, size * n);
+	strbuf_add(&f->body, p, size * n);
 	return size * n;
 }
 
@@ -151,27 +167,28 @@ header_is(struct span line, const char *name, struct span *value)
 static size_t
 take_header(char *p, size_t size, size_t n, void *arg)
 {
-	struct incoming *in = arg;
+	struct aws *aws = arg;
+	struct flight *f = &aws->flight;
 	struct span line = { p, size * n }, v;
 
-	in->begun = true;
+	f->begun = true;
 	if (line.n > MAX_HEADER)
 		return line.n; /* none of ours */
 	if (header_is(line, "Content-Type", &v))
-		in->out->type = arena_strndup(in->arena, v.p, v.n);
+		f->answer.type = arena_strndup(f->arena, v.p, v.n);
 	else if (header_is(line, "ETag", &v))
-		in->out->etag = arena_strndup(in->arena, v.p, v.n);
+		f->answer.etag = arena_strndup(f->arena, v.p, v.n);
 	else if (header_is(line, "Cache-Control", &v))
-		in->out->cache_control = arena_strndup(in->arena, v.p, v.n);
+		f->answer.cache_control = arena_strndup(f->arena, v.p, v.n);
 	else if (header_is(line, "Content-Range", &v))
-		in->out->range = arena_strndup(in->arena, v.p, v.n);
+		f->answer.range = arena_strndup(f->arena, v.p, v.n);
 	else if (header_is(line, "Content-Length", &v))
-		(void)!text_int(v, 0, INT64_MAX, &in->out->length);
+		(void)!text_int(v, 0, INT64_MAX, &f->answer.length);
 	else if (header_is(line, "x-amzn-errortype", &v))
-		in->error_type = arena_strndup(in->arena, v.p, v.n);
+		f->error_type = arena_strndup(f->arena, v.p, v.n);
 	else if (header_is(line, "x-amzn-requestid", &v) ||
 		 header_is(line, "x-amz-request-id", &v))
-		in->out->request_id = arena_strndup(in->arena, v.p, v.n);
+		f->answer.request_id = arena_strndup(f->arena, v.p, v.n);
 	return line.n;
 }
 
@@ -231,17 +248,18 @@ error_of(const struct aws_answer *a, struct arena *arena, const char **words)
 /* ---- one exchange */
 
 static void
-set_up(struct aws *aws, const struct aws_request *rq,
-    const struct sigv4_signed *s, struct incoming *in)
+set_up(struct aws *aws, const struct sigv4_signed *s)
 {
+	const struct aws_request *rq = &aws->flight.rq;
 	struct http_request hr = { .method = rq->method,
-		.url = arena_concat(in->arena, aws->endpoint, s->target, NULL),
+		.url = arena_concat(
+		    aws->flight.arena, aws->endpoint, s->target, NULL),
 		.body = rq->body,
 		.connect_ms = aws->connect_ms,
 		.timeout_ms =
 		    rq->timeout_ms > 0 ? rq->timeout_ms : aws->timeout_ms,
 		.take = take_body,
-		.arg = in };
+		.arg = aws };
 	CURL *c = aws->http.curl;
 
 	static_assert((int)HTTP_HEADERS >= (int)SIGV4_HEADERS);
@@ -256,7 +274,7 @@ set_up(struct aws *aws, const struct aws_request *rq,
 	}
 	(void)curl_easy_setopt(c, CURLOPT_HTTP_VERSION, CURL_HTTP_VERSION_1_1);
 	(void)curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, take_header);
-	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, in);
+	(void)curl_easy_setopt(c, CURLOPT_HEADERDATA, aws);
 }
 
 static bool
@@ -269,9 +287,9 @@ is_readable(int fd)
 
 /* Until it is over, or stopped. *code: libcurl's; true: stopped. */
 static bool
-carry_out(struct aws *aws, const struct aws_request *rq, struct incoming *in,
-    CURLcode *code)
+carry_out(struct aws *aws, CURLcode *code)
 {
+	const struct aws_request *rq = &aws->flight.rq;
 	int64_t stop_at = INT64_MAX;
 	int running = 1, left;
 
@@ -285,7 +303,7 @@ carry_out(struct aws *aws, const struct aws_request *rq, struct incoming *in,
 		int ms = POLL_MS;
 
 		if (stop_at != INT64_MAX) {
-			if (now >= stop_at && !in->begun)
+			if (now >= stop_at && !aws->flight.begun)
 				return true;
 			if (stop_at > now && stop_at - now < ms)
 				ms = (int)(stop_at - now);
@@ -304,13 +322,10 @@ carry_out(struct aws *aws, const struct aws_request *rq, struct incoming *in,
 	return false;
 }
 
-static enum rc
-exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
-    struct aws_answer *out, struct err *e)
+enum rc
+aws_begin(struct aws *aws, const struct aws_request *rq, struct arena *arena,
+    struct err *e)
 {
-	struct incoming in = {
-		.max = aws->max_answer, .arena = arena, .out = out
-	};
 	struct sigv4_request sr = { .method = rq->method,
 		.host = aws->host,
 		.path = rq->path,
@@ -324,62 +339,96 @@ exchange(struct aws *aws, const struct aws_request *rq, struct arena *arena,
 		.wall_ms = clock_wall_ms() };
 	struct sigv4_signed s;
 	struct sigv4_key key;
-	const char *words;
-	CURLcode code;
-	bool stopped;
+	int running;
 	enum rc rc;
 
-	*out = (struct aws_answer){ .type = "",
-		.error_type = "",
-		.etag = "",
-		.cache_control = "",
-		.range = "",
-		.request_id = "",
-		.length = -1 };
+	assert(!aws->flight.under_way);
 	if ((rc = aws_cred_get(aws->cred, arena, &key, e)) != RC_OK)
 		return rc;
 	sigv4_sign(&sr, &key, arena, &s);
-	strbuf_init(&in.body, 4096);
-	set_up(aws, rq, &s, &in);
+	aws->flight = (struct flight){ .under_way = true,
+		.rq = *rq,
+		.arena = arena,
+		.answer = { .type = "",
+		    .error_type = "",
+		    .etag = "",
+		    .cache_control = "",
+		    .range = "",
+		    .request_id = "",
+		    .length = -1 } };
+	strbuf_init(&aws->flight.body, 4096);
+	set_up(aws, &s);
 	(void)curl_multi_add_handle(aws->multi, aws->http.curl);
-	stopped = carry_out(aws, rq, &in, &code);
+	/* On a kept connection it is sent by that. */
+	(void)curl_multi_perform(aws->multi, &running);
+	return RC_OK;
+}
+
+static void
+answer_end(struct aws *aws)
+{
+	struct flight *f = &aws->flight;
+	struct aws_answer *a = &f->answer;
+	const char *words;
+
+	a->body =
+	    (struct span){ arena_memdup(f->arena, f->body.s, f->body.len + 1),
+		    f->body.len };
+	if (a->status >= 300)
+		a->error_type = f->error_type != NULL
+				    ? bare_type(f->error_type, f->arena)
+				    : error_of(a, f->arena, &words);
+}
+
+static enum rc
+exchange_end(struct aws *aws, struct aws_answer *out, struct err *e)
+{
+	struct flight *f = &aws->flight;
+	CURLcode code;
+	bool stopped = carry_out(aws, &code);
+	enum rc rc = RC_OK;
+
 	(void)curl_easy_getinfo(
-	    aws->http.curl, CURLINFO_RESPONSE_CODE, &out->status);
-	(void)curl_multi_remove_handle(aws->multi, aws->http.curl);
+	    aws->http.curl, CURLINFO_RESPONSE_CODE, &f->answer.status);
 	if (stopped)
 		rc = err_set(e, RC_RETRY, "aws_stopped", "%s: a wait was ended",
 		    aws->service);
-	else if (in.too_large)
+	else if (f->too_large)
 		rc = err_set(e, RC_RETRY, "aws_no_answer",
 		    "%s: an answer of more than %lld bytes", aws->service,
-		    (long long)in.max);
+		    (long long)aws->max_answer);
 	else if (code != CURLE_OK)
 		rc = err_set(e, RC_RETRY, "aws_no_answer", "%s: %s: %s",
 		    aws->service, aws->host, http_why(&aws->http, code));
-	if (rc == RC_OK) {
-		out->body = (struct span){ arena_memdup(arena, in.body.s,
-					       in.body.len + 1),
-			in.body.len };
-		if (out->status >= 300)
-			out->error_type = in.error_type != NULL
-					      ? bare_type(in.error_type, arena)
-					      : error_of(out, arena, &words);
-	}
-	http_end(&aws->http);
-	strbuf_release(&in.body);
+	else
+		answer_end(aws);
+	*out = f->answer;
+	land(aws);
 	return rc;
+}
+
+enum rc
+aws_end(struct aws *aws, struct aws_answer *out, struct err *e)
+{
+	struct flight *f = &aws->flight;
+	enum rc rc;
+
+	assert(f->under_way);
+	rc = exchange_end(aws, out, e);
+	if (rc != RC_OK || strncmp(out->error_type, "Expired", 7) != 0)
+		return rc;
+	aws_cred_forget(aws->cred);
+	rc = aws_begin(aws, &f->rq, f->arena, e);
+	return rc == RC_OK ? exchange_end(aws, out, e) : rc;
 }
 
 enum rc
 aws_call(struct aws *aws, const struct aws_request *rq, struct arena *arena,
     struct aws_answer *out, struct err *e)
 {
-	enum rc rc = exchange(aws, rq, arena, out, e);
+	enum rc rc = aws_begin(aws, rq, arena, e);
 
-	if (rc != RC_OK || strncmp(out->error_type, "Expired", 7) != 0)
-		return rc;
-	aws_cred_forget(aws->cred);
-	return exchange(aws, rq, arena, out, e);
+	return rc == RC_OK ? aws_end(aws, out, e) : rc;
 }
 
 /* ---- what an answer means */

@@ -70,6 +70,16 @@ enum rc aws_call(struct aws *aws, const struct aws_request *rq,
     struct arena *arena, struct aws_answer *out, struct err *e);
 
 /*
+ * aws_call in two halves, so that the caller can do other things while the
+ * answer comes. What rq points to is borrowed, and the arena must not be reset,
+ * until aws_end, which is due on RC_OK before anything else is asked; aws_free
+ * gives up what is under way.
+ */
+enum rc aws_begin(struct aws *aws, const struct aws_request *rq,
+    struct arena *arena, struct err *e);
+enum rc aws_end(struct aws *aws, struct aws_answer *out, struct err *e);
+
+/*
  * What an answer that is not 2xx means: RC_RETRY: throttled, 5xx, 408, 429 and
  * codes such as OverLimit, SlowDown, RequestThrottled; RC_NONE: 404 and
  * NoSuch...; RC_FAIL: 401, 403 (code "aws_denied"); RC_INVALID: the rest. e

@@ -104,6 +104,14 @@ queue_close(struct queue *queue)
 	free(queue);
 }
 
+void
+queue_ask(struct queue *queue, int max, int wait_ms)
+{
+	assert(max >= 1 && max <= QUEUE_BATCH);
+	if (queue->driver->ask != NULL)
+		queue->driver->ask(queue, max, wait_ms);
+}
+
 enum rc
 queue_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
     struct task **out, int *n, struct err *e)

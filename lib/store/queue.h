@@ -75,6 +75,14 @@ void queue_close(struct queue *queue); /* NULL is allowed */
 enum { QUEUE_BATCH = 10 };
 
 /*
+ * Begin a receive, so that its answer comes while the caller settles what he
+ * has: nothing but queue_done may stand between it and queue_receive, which is
+ * then due with the same max and wait_ms. Where a queue has nothing to gain by
+ * that it does nothing; what goes wrong is told by queue_receive.
+ */
+void queue_ask(struct queue *queue, int max, int wait_ms);
+
+/*
  * At most max (1..QUEUE_BATCH) tasks, leased; waits up to wait_ms for the
  * first. RC_OK with *n 0: none came. Oldest due first. A receiver has one batch
  * at a time: who asks again has let go of what he has not settled, and it may

@@ -28,8 +28,9 @@
 struct queue_driver {
 	const char *scheme; /* "pg:": how its addresses begin */
 	bool pushed; /* the service sends by itself: asking costs nothing */
-	enum rc (*open)(struct queue *queue, struct err *e); /* or NULL */
-	void (*close)(struct queue *queue);                  /* or NULL */
+	enum rc (*open)(struct queue *queue, struct err *e);    /* or NULL */
+	void (*close)(struct queue *queue);                     /* or NULL */
+	void (*ask)(struct queue *queue, int max, int wait_ms); /* or NULL */
 	enum rc (*receive)(struct queue *queue, int max, int wait_ms,
 	    struct arena *arena, struct task **out, int *n, struct err *e);
 	enum rc (*extend)(struct queue *queue, int n, struct task *tasks[],

@@ -18,6 +18,7 @@
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/jread.h"
 #include "base/strbuf.h"
 #include "base/text.h"
 #include "base/xmalloc.h"
@@ -31,15 +32,27 @@ enum {
 	ATTR_BYTES = 512,   /* what attributes and names take of it, at most */
 	MAX_VISIBILITY_S = 43200,
 	MAX_WAIT_S = 20,
+	IDLE_LOOK_MS = 60000, /* asking costs */
 	/* of ten messages of a queue that somebody made for 1 MiB, as JSON */
 	MAX_ANSWER = 32 << 20,
 	NAME_MAX_BYTES = 128
+};
+
+/* A receive that is under way. */
+struct ask {
+	struct aws *aws; /* its own connection */
+	struct arena *arena;
+	bool begun;
+	int wait_s;
+	int64_t at_ms; /* mono */
 };
 
 struct sqs {
 	struct aws *aws;
 	const char *name; /* the address's last part */
 	bool fifo;
+	struct ask ask;
+	int64_t idle_until_ms; /* mono; nobody needs to look before */
 };
 
 /* ---- opening */
@@ -97,6 +110,9 @@ sqs_open(struct queue *queue, struct err *e)
 		    "queue %s: SQS needs credentials", queue->name);
 	if (rc == RC_OK)
 		rc = aws_new(&opts, &s->aws, e);
+	if (rc == RC_OK)
+		rc = aws_new(&opts, &s->ask.aws, e);
+	s->ask.arena = arena_new();
 	free(origin);
 	free(region);
 	return rc;
@@ -110,6 +126,8 @@ sqs_close(struct queue *queue)
 	if (s == NULL)
 		return;
 	aws_free(s->aws);
+	aws_free(s->ask.aws);
+	arena_free(s->ask.arena);
 	free(s);
 }
 
@@ -134,10 +152,9 @@ headers_of(const char *action, struct arena *arena)
 	return h;
 }
 
-/* *tree: what it answers, to be freed; an object. */
-static enum rc
-call(struct aws *aws, const struct call *c, int stop_fd, struct arena *arena,
-    json_t **tree, struct err *e)
+/* The request, all of it in the arena. */
+static struct aws_request
+request_of(const struct call *c, int stop_fd, struct arena *arena)
 {
 	char *text = json_dumps(c->body, JSON_COMPACT);
 	struct aws_request rq = { .method = "POST",
@@ -147,28 +164,42 @@ call(struct aws *aws, const struct call *c, int stop_fd, struct arena *arena,
 		.timeout_ms = c->timeout_ms,
 		.stop_fd = c->stoppable ? stop_fd : 0,
 		.stop_ms = MAX_WAIT_S * 1000 };
-	struct aws_answer a;
-	enum rc rc;
 
-	*tree = NULL;
 	json_decref(c->body);
 	if (text == NULL)
 		xmalloc_failed();
-	rq.body = span_of(text);
-	rc = aws_call(aws, &rq, arena, &a, e);
+	rq.body = span_of(arena_strdup(arena, text));
 	free(text);
-	if (rc != RC_OK)
-		return rc;
-	if (a.status != 200)
-		return aws_judge(aws, &a, e);
-	*tree = a.body.n == 0 ? json_object()
-			      : json_loadb(a.body.p, a.body.n, 0, NULL);
+	return rq;
+}
+
+/* *tree: what it answers, to be freed; an object. */
+static enum rc
+answer_read(struct aws *aws, const char *action, const struct aws_answer *a,
+    json_t **tree, struct err *e)
+{
+	if (a->status != 200)
+		return aws_judge(aws, a, e);
+	*tree = a->body.n == 0 ? json_object()
+			       : json_loadb(a->body.p, a->body.n, 0, NULL);
 	if (json_is_object(*tree))
 		return RC_OK;
 	json_decref(*tree);
 	*tree = NULL;
 	return err_set(e, RC_RETRY, "aws_no_answer",
-	    "sqs: %s: an answer that is no JSON", c->action);
+	    "sqs: %s: an answer that is no JSON", action);
+}
+
+static enum rc
+call(struct aws *aws, const struct call *c, int stop_fd, struct arena *arena,
+    json_t **tree, struct err *e)
+{
+	struct aws_request rq = request_of(c, stop_fd, arena);
+	struct aws_answer a;
+	enum rc rc = aws_call(aws, &rq, arena, &a, e);
+
+	*tree = NULL;
+	return rc == RC_OK ? answer_read(aws, c->action, &a, tree, e) : rc;
 }
 
 static enum rc
@@ -209,45 +240,102 @@ count_of(const json_t *attributes, const char *name)
 
 /* ---- receiving */
 
+struct message {
+	const char *body, *receipt, *group;
+	int64_t receives, sent_ms;
+};
+
+/* {"ApproximateReceiveCount": "1", ...}; 0 and NULL for what is not there. */
+static void
+read_attributes(struct jread *j, struct arena *arena, struct message *m)
+{
+	struct span name;
+
+	(void)jread_object(j);
+	while (jread_member(j, &name)) {
+		const char *s = jread_string(j, arena);
+		struct span value = span_of(s);
+
+		if (span_is(name, "ApproximateReceiveCount"))
+			(void)!text_int(value, 0, INT32_MAX, &m->receives);
+		else if (span_is(name, "SentTimestamp"))
+			(void)!text_int(value, 0, INT64_MAX, &m->sent_ms);
+		else if (span_is(name, "MessageGroupId"))
+			m->group = s;
+	}
+}
+
+static void
+read_message(struct jread *j, struct arena *arena, struct message *m)
+{
+	struct span name;
+
+	*m = (struct message){ 0 };
+	(void)jread_object(j);
+	while (jread_member(j, &name)) {
+		if (span_is(name, "Body"))
+			m->body = jread_string(j, arena);
+		else if (span_is(name, "ReceiptHandle"))
+			m->receipt = jread_string(j, arena);
+		else if (span_is(name, "Attributes"))
+			read_attributes(j, arena, m);
+		else
+			(void)jread_value(j);
+	}
+}
+
+/* -1: it cannot be read. */
+static int
+read_messages(
+    struct span answer, int max, struct arena *arena, struct message out[])
+{
+	struct jread j = jread_new(answer);
+	struct span name;
+	int n = 0;
+
+	(void)jread_object(&j);
+	while (jread_member(&j, &name)) {
+		if (!span_is(name, "Messages") || !jread_is(&j, '[')) {
+			(void)jread_value(&j);
+			continue;
+		}
+		(void)jread_array(&j);
+		while (jread_item(&j)) {
+			if (n < max)
+				read_message(&j, arena, &out[n++]);
+			else
+				(void)jread_value(&j);
+		}
+	}
+	return jread_end(&j) ? n : -1;
+}
+
+static const char *
+or_empty(const char *s)
+{
+	return s == NULL ? "" : s;
+}
+
 /*
  * What is no task of ours is one all the same, of a type that no worker knows:
  * so it ends where somebody can look at it.
  */
 static void
-task_of(struct queue *queue, const json_t *message, struct arena *arena,
+task_of(struct queue *queue, const struct message *m, struct arena *arena,
     struct task *out)
 {
-	const char *body = str_of(message, "Body");
-	const json_t *attributes = json_object_get(message, "Attributes");
+	struct span body = span_of(or_empty(m->body));
 	struct err e = ERR_INIT;
 
 	*out = (struct task){ 0 };
-	if (task_envelope_read(span_of(body), arena, out, &e) != RC_OK)
-		task_envelope_unreadable(span_of(body), arena, out);
+	if (task_envelope_read(body, arena, out, &e) != RC_OK)
+		task_envelope_unreadable(body, arena, out);
 	out->queue = arena_strdup(arena, queue->name);
-	out->receipt = arena_strdup(arena, str_of(message, "ReceiptHandle"));
-	out->aggregate =
-	    arena_strdup(arena, str_of(attributes, "MessageGroupId"));
-	out->receives = (int)count_of(attributes, "ApproximateReceiveCount");
+	out->receipt = or_empty(m->receipt);
+	out->aggregate = or_empty(m->group);
+	out->receives = (int)m->receives;
 	if (out->created_ms == 0)
-		out->created_ms = count_of(attributes, "SentTimestamp");
-}
-
-static int
-take_messages(struct queue *queue, const json_t *list, int64_t start, int max,
-    struct arena *arena, struct task *tasks)
-{
-	int n = (int)json_array_size(list);
-
-	if (n > max)
-		n = max;
-	for (int i = 0; i < n; i++) {
-		task_of(
-		    queue, json_array_get(list, (size_t)i), arena, &tasks[i]);
-		tasks[i].lease_until_ms =
-		    start + whole_seconds(queue->opts.visibility_ms) * 1000;
-	}
-	return n;
+		out->created_ms = m->sent_ms;
 }
 
 /*
@@ -285,46 +373,96 @@ count_receives(struct queue *queue, int n, struct task tasks[],
 	return rc;
 }
 
+#define RECEIVE "ReceiveMessage"
+
 static enum rc
-sqs_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
-    struct task **out, int *n, struct err *e)
+ask_begin(struct queue *queue, int max, int wait_ms, struct err *e)
 {
-	json_int_t wait_s =
-	    wait_ms / 1000 < MAX_WAIT_S ? wait_ms / 1000 : MAX_WAIT_S;
-	struct task *tasks = arena_calloc(arena, QUEUE_BATCH, sizeof *tasks);
-	struct call c = { .action = "ReceiveMessage",
-		.timeout_ms =
-		    (int)wait_s * 1000 + queue->opts.remote.timeout_ms,
-		.stoppable = true };
-	int64_t start;
-	json_t *tree;
+	struct ask *ask = &((struct sqs *)queue->state)->ask;
+	struct call c = { .action = RECEIVE, .stoppable = true };
+	struct aws_request rq;
 	enum rc rc;
 
-	*n = 0;
-	*out = tasks;
-	c.body = json_pack("{s:i, s:I, s:I, s:[sss], s:[sss]}",
-	    "MaxNumberOfMessages", max, "WaitTimeSeconds", wait_s,
-	    "VisibilityTimeout", whole_seconds(queue->opts.visibility_ms),
+	arena_reset(ask->arena);
+	ask->wait_s = wait_ms / 1000 < MAX_WAIT_S ? wait_ms / 1000 : MAX_WAIT_S;
+	ask->at_ms = clock_mono_ms();
+	c.timeout_ms = ask->wait_s * 1000 + queue->opts.remote.timeout_ms;
+	c.body = json_pack("{s:s, s:i, s:i, s:I, s:[sss], s:[sss]}", "QueueUrl",
+	    queue->url, "MaxNumberOfMessages", max, "WaitTimeSeconds",
+	    ask->wait_s, "VisibilityTimeout",
+	    whole_seconds(queue->opts.visibility_ms),
 	    "MessageSystemAttributeNames", "ApproximateReceiveCount",
 	    "SentTimestamp", "MessageGroupId",
 	    /* as it was called until 2024 */
 	    "AttributeNames", "ApproximateReceiveCount", "SentTimestamp",
 	    "MessageGroupId");
-	start = clock_mono_ms();
-	rc = queue_call(queue, c, arena, &tree, e);
+	rq = request_of(&c, queue->opts.remote.stop_fd, ask->arena);
+	rc = aws_begin(ask->aws, &rq, ask->arena, e);
+	ask->begun = rc == RC_OK;
+	return rc;
+}
+
+/* Not of a FIFO queue: it hands out nothing of a group of which something is
+ * still to be deleted. */
+static void
+sqs_ask(struct queue *queue, int max, int wait_ms)
+{
+	const struct sqs *s = queue->state;
+	struct err later;
+
+	if (!s->fifo)
+		(void)!ask_begin(queue, max, wait_ms, &later);
+}
+
+/*
+ * From when on the leases of what has come are believed to run. It may have
+ * come at the end of a long wait, and the answer may have been on its way for
+ * a while, which half of the lease is kept for, or have waited for us.
+ */
+static int64_t
+leased_from(const struct queue *queue, const struct ask *ask, int64_t taken_ms)
+{
+	int64_t from = clock_mono_ms() - queue->opts.visibility_ms / 2 -
+		       (taken_ms - ask->at_ms);
+
+	return ask->wait_s > 0 && from > ask->at_ms ? from : ask->at_ms;
+}
+
+static enum rc
+sqs_receive(struct queue *queue, int max, int wait_ms, struct arena *arena,
+    struct task **out, int *n, struct err *e)
+{
+	struct ask *ask = &((struct sqs *)queue->state)->ask;
+	struct task *tasks = arena_calloc(arena, QUEUE_BATCH, sizeof *tasks);
+	struct message messages[QUEUE_BATCH];
+	int64_t start = clock_mono_ms(), lease_ms;
+	struct aws_answer a;
+	enum rc rc = RC_OK;
+	int got;
+
+	*n = 0;
+	*out = tasks;
+	if (!ask->begun)
+		rc = ask_begin(queue, max, wait_ms, e);
+	ask->begun = false;
+	if (rc == RC_OK)
+		rc = aws_end(ask->aws, &a, e);
+	if (rc == RC_OK && a.status != 200)
+		rc = aws_judge(ask->aws, &a, e);
 	if (rc != RC_OK)
 		return rc;
-	/* It may have come at the end of the wait, and the answer may have been
-	 * on its way for a while: half of the lease is believed. */
-	if (wait_s > 0) {
-		int64_t half = clock_mono_ms() - queue->opts.visibility_ms / 2;
-
-		start = half > start ? half : start;
+	got = read_messages(a.body, max, arena, messages);
+	if (got < 0)
+		return err_set(e, RC_RETRY, "aws_no_answer",
+		    "sqs: %s: an answer that is no JSON", RECEIVE);
+	lease_ms = leased_from(queue, ask, start) +
+		   whole_seconds(queue->opts.visibility_ms) * 1000;
+	for (int i = 0; i < got; i++) {
+		task_of(queue, &messages[i], arena, &tasks[i]);
+		tasks[i].lease_until_ms = lease_ms;
 	}
-	*n = take_messages(
-	    queue, json_object_get(tree, "Messages"), start, max, arena, tasks);
-	json_decref(tree);
-	return count_receives(queue, *n, tasks, arena, e);
+	*n = got;
+	return count_receives(queue, got, tasks, arena, e);
 }
 
 /* ---- settling */
@@ -476,12 +614,14 @@ sqs_return(struct queue *queue, const struct task *task, int64_t delay_ms,
 
 	/* First, since it may be received the moment it is visible. What is not
 	 * written is no reason to hold on to it. */
-	if (why != NULL)
+	if (why != NULL) {
+		delay_ms = delay_ms < 1 ? 1 : delay_ms; /* so: a second */
 		(void)!record_failed(queue->opts.pg, task,
 		    delay_ms + queue->opts.remote.resend_ms, why, arena,
 		    &later);
-	else
+	} else {
 		(void)!record_unstarted(queue->opts.pg, task, arena, &later);
+	}
 	return change_visibility(queue, 1, &task, delay_ms, NULL, arena, e);
 }
 
@@ -615,7 +755,7 @@ sqs_send(struct queue *queue, int n, const struct task tasks[], bool sent[],
 /* ---- figures */
 
 static enum rc
-sqs_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
+depth_look(struct queue *queue, struct arena *arena, struct queue_stats *out,
     struct err *e)
 {
 	struct call c = { .action = "GetQueueAttributes",
@@ -630,14 +770,33 @@ sqs_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
 	if (rc != RC_OK)
 		return rc;
 	a = json_object_get(tree, "Attributes");
-	*out = (struct queue_stats){
-		.depth = count_of(a, "ApproximateNumberOfMessages"),
-		.in_flight =
-		    count_of(a, "ApproximateNumberOfMessagesNotVisible"),
-		.delayed = count_of(a, "ApproximateNumberOfMessagesDelayed"),
-	};
+	out->depth = count_of(a, "ApproximateNumberOfMessages");
+	out->in_flight = count_of(a, "ApproximateNumberOfMessagesNotVisible");
+	out->delayed = count_of(a, "ApproximateNumberOfMessagesDelayed");
 	json_decref(tree);
-	return record_stats(queue->opts.pg, queue->name, arena, out, e);
+	return RC_OK;
+}
+
+/* Of a queue that was empty, and for which the outbox has nothing that was not
+ * done, the outbox is believed for a while: only others can have sent to it. */
+static enum rc
+sqs_stats(struct queue *queue, struct arena *arena, struct queue_stats *out,
+    struct err *e)
+{
+	struct sqs *s = queue->state;
+	int64_t now = clock_mono_ms();
+	enum rc rc;
+	bool idle;
+
+	*out = (struct queue_stats){ 0 };
+	rc = record_stats(queue->opts.pg, queue->name, arena, out, e);
+	idle = out->unsent == 0 && out->oldest_ms == 0;
+	if (rc != RC_OK || (idle && now < s->idle_until_ms))
+		return rc;
+	rc = depth_look(queue, arena, out, e);
+	idle = idle && out->depth + out->in_flight + out->delayed == 0;
+	s->idle_until_ms = rc == RC_OK && idle ? now + IDLE_LOOK_MS : 0;
+	return rc;
 }
 
 /* ---- making one */
@@ -728,6 +887,7 @@ const struct queue_driver queue_sqs_driver = {
 	.scheme = "http", /* and https */
 	.open = sqs_open,
 	.close = sqs_close,
+	.ask = sqs_ask,
 	.receive = sqs_receive,
 	.extend = sqs_extend,
 	.done = sqs_done,

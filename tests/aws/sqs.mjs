@@ -4,8 +4,9 @@
 //	node sqs.mjs ENDPOINT read URL N     N messages, one JSON line each
 //	node sqs.mjs ENDPOINT consume URL N  sqs-consumer works off N of them
 //	node sqs.mjs ENDPOINT purge URL
-import { SQSClient, ReceiveMessageCommand, SendMessageCommand, DeleteMessageCommand,
-	PurgeQueueCommand } from "@aws-sdk/client-sqs";
+//	node sqs.mjs ENDPOINT raw URL BODY...  messages as they stand there, in one batch
+import { SQSClient, ReceiveMessageCommand, SendMessageCommand, SendMessageBatchCommand,
+	DeleteMessageCommand, PurgeQueueCommand } from "@aws-sdk/client-sqs";
 import { Consumer } from "sqs-consumer";
 
 const [endpoint, what, QueueUrl, count] = process.argv.slice(2);
@@ -53,5 +54,10 @@ async function purge() {
 	await sqs.send(new PurgeQueueCommand({ QueueUrl }));
 }
 
-await { send, read, consume, purge }[what]();
+async function raw() {
+	await sqs.send(new SendMessageBatchCommand({ QueueUrl, Entries: process.argv.slice(5)
+		.map((MessageBody, i) => ({ Id: String(i), MessageBody })) }));
+}
+
+await { send, read, consume, purge, raw }[what]();
 process.exit(0);
