@@ -85,11 +85,12 @@ Q=$AWS_ENDPOINT/${Q#http*://*/}
 
 # ---- a worker with nothing to do
 start
+it_wait_for 10 has_asked GetQueue || it_bail "nobody watches"
 : >"$IT/asked"
-sleep 5
+sleep 6
 it_ok "an idle worker asks once in a long_poll, which is 20 s by itself" \
-	at_most 6 Receive
-it_ok "and the supervisor asks for the depth once in a while" at_most 1 GetQueue
+	at_most 7 Receive
+it_ok "and the supervisor asks for its depth less than every 5 s" at_most 0 GetQueue
 it_eq "and there is nothing else that they ask for" \
 	"$(grep -cv '^Receive\|^GetQueue' "$IT/asked")" 0
 printf '{"ReceiveMessage": "empty"}' >"$IT/rules"
