@@ -125,7 +125,8 @@ enum rc
 api_image_post(struct app *app, struct request *rq, const struct match *m,
     struct response *rs, struct err *e)
 {
-	struct image_upload upload = { .product_id = m->id };
+	struct image_upload upload = { .product_id = m->id,
+		.deadline = rq->deadline };
 	struct image image;
 	const char *person;
 	enum rc rc;

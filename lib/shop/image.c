@@ -362,6 +362,18 @@ add_within(struct shop *shop, const struct adding *a, struct arena *arena,
 }
 
 static enum rc
+original_put(struct object_store *store, const struct adding *a,
+    const struct object_meta *meta, struct arena *arena, struct err *e)
+{
+	enum rc rc;
+
+	object_deadline(store, a->up->deadline);
+	rc = object_put(store, a->key, a->up->bytes, meta, arena, e);
+	object_deadline(store, 0);
+	return rc;
+}
+
+static enum rc
 add(struct shop *shop, const struct adding *a, const char *type,
     struct arena *arena, struct image *out, struct err *e)
 {
@@ -376,8 +388,7 @@ add(struct shop *shop, const struct adding *a, const char *type,
 	if ((rc = image_store(shop, IMAGE_ORIGINALS, &store, e)) != RC_OK ||
 	    (rc = image_note(shop, IMAGE_ORIGINALS, 1, &a->key, arena, e)) !=
 		RC_OK ||
-	    (rc = object_put(store, a->key, a->up->bytes, &meta, arena, e)) !=
-		RC_OK ||
+	    (rc = original_put(store, a, &meta, arena, e)) != RC_OK ||
 	    (rc = pg_begin(shop->pg, e)) != RC_OK)
 		return rc;
 	rc = add_within(shop, a, arena, out, e);

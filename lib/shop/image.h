@@ -61,6 +61,8 @@ struct image_upload {
 	const char *claimed; /* what the sender says it is: a media type or a
 				file's name; NULL: nothing */
 	const char *alt;     /* NULL: "" */
+	int64_t deadline;    /* clock.h: till then it is stored, or RC_RETRY;
+				0: nobody waits */
 };
 
 /*

@@ -247,6 +247,16 @@ error_of(const struct aws_answer *a, struct arena *arena, const char **words)
 
 /* ---- one exchange */
 
+/* libcurl takes 0 for ever. */
+static int
+time_of(const struct aws *aws, const struct aws_request *rq)
+{
+	int ms = rq->timeout_ms > 0 ? rq->timeout_ms : aws->timeout_ms;
+	int left = rq->deadline == 0 ? ms : deadline_left_ms(rq->deadline);
+
+	return left < 1 ? 1 : left < ms ? left : ms;
+}
+
 static void
 set_up(struct aws *aws, const struct sigv4_signed *s)
 {
@@ -256,8 +266,7 @@ set_up(struct aws *aws, const struct sigv4_signed *s)
 		    aws->flight.arena, aws->endpoint, s->target, NULL),
 		.body = rq->body,
 		.connect_ms = aws->connect_ms,
-		.timeout_ms =
-		    rq->timeout_ms > 0 ? rq->timeout_ms : aws->timeout_ms,
+		.timeout_ms = time_of(aws, rq),
 		.take = take_body,
 		.arg = aws };
 	CURL *c = aws->http.curl;

@@ -37,12 +37,13 @@ struct aws_request {
 	const struct sigv4_pair *query, *headers;
 	int n_query, n_headers;
 	struct span body;
-	int timeout_ms; /* 0: the usual */
-	int stall_ms;   /* 0: none; else the call ends where hardly a byte has
-			   moved for so long (whole seconds): RC_RETRY */
-	int stop_fd;    /* 0: none; else a descriptor: while nothing of the
-			   answer has come, and it is readable for stop_ms, the
-			   call ends: RC_RETRY "aws_stopped" */
+	int timeout_ms;   /* 0: the usual */
+	int64_t deadline; /* 0: none; else it ends then at the latest */
+	int stall_ms;     /* 0: none; else the call ends where hardly a byte has
+			     moved for so long (whole seconds): RC_RETRY */
+	int stop_fd;      /* 0: none; else a descriptor: while nothing of the
+			     answer has come, and it is readable for stop_ms, the
+			     call ends: RC_RETRY "aws_stopped" */
 	int stop_ms;
 };
 

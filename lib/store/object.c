@@ -59,6 +59,12 @@ object_close(struct object_store *store)
 		store->driver->close(store);
 }
 
+void
+object_deadline(struct object_store *store, int64_t deadline)
+{
+	store->deadline = deadline;
+}
+
 /* ---- checks */
 
 /* U+0000..U+001F, U+007F..U+009F; of what is UTF-8. */

@@ -52,6 +52,10 @@ enum rc object_open(
     const struct object_opts *opts, struct object_store **out, struct err *e);
 void object_close(struct object_store *store); /* NULL is allowed */
 
+/* Somebody waits for what is asked from here on: s3 ends at this point of the
+ * monotonic clock, RC_RETRY, and tries each request once. 0: nobody does. */
+void object_deadline(struct object_store *store, int64_t deadline);
+
 struct object_meta {
 	const char *type;          /* "image/webp" */
 	const char *cache_control; /* "" none */

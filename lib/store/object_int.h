@@ -49,6 +49,7 @@ extern const struct object_driver object_file, object_s3;
 /* The first member of each driver's own. */
 struct object_store {
 	const struct object_driver *driver;
+	int64_t deadline; /* 0: none */
 };
 
 /* As object.h says of a key. */

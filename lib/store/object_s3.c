@@ -288,6 +288,9 @@ s3_ask(const struct s3 *s3, struct aws_request *rq, int tries,
 		    (int)((rq->body.n > S3_PART ? rq->body.n : S3_PART) /
 			  SLOWEST);
 	rq->stall_ms = s3->timeout_ms;
+	rq->deadline = s3->base.deadline;
+	if (rq->deadline != 0)
+		tries = 1;
 	for (int i = 1;; i++) {
 		enum rc rc = aws_call(s3->aws, rq, arena, out, e);
 
@@ -556,5 +559,5 @@ s3_presign(struct object_store *store, const char *key, int64_t seconds,
 			   : aws_presign(s3->aws, path, seconds, arena, url, e);
 }
 
-const struct object_driver object_s3 = { "s3://", s3_url_ok, s3_open, s3_close, s3_put,
-	s3_get, s3_head, s3_delete, s3_presign };
+const struct object_driver object_s3 = { "s3://", s3_url_ok, s3_open, s3_close,
+	s3_put, s3_get, s3_head, s3_delete, s3_presign };

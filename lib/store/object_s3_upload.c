@@ -7,8 +7,9 @@
  * puts it again. (Comparing sizes and ETags would take another's object of the
  * same size for ours.)
  *
- * An upload that fails is aborted; one whose process is killed stays, unseen
- * and paid for, until the bucket's rule AbortIncompleteMultipartUpload ends it.
+ * An upload that fails is aborted; one whose process is killed, or that had no
+ * time left for that, stays, unseen and paid for, until the bucket's rule
+ * AbortIncompleteMultipartUpload ends it.
  */
 #include <stdlib.h>
 #include <string.h>

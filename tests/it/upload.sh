@@ -2,7 +2,7 @@
 # Pictures from the API to the page, through nginx: who may send what, what is
 # refused and how, and that a page offers the variants once a worker made them.
 . "${srcdir:-$(dirname "$0")/../..}/tests/it/lib.sh"
-it_need curl jq initdb redis-server nginx
+it_need curl jq initdb redis-server nginx python3
 make=$top_builddir/tests/imager/picture_make
 [ -x "$make" ] || it_skip_all "built without pictures"
 it_souk_install
@@ -223,6 +223,21 @@ it_ok "without all of them it is as it was" it_wait_for 5 as_it_was
 
 wait "$slowly"
 eq "a slow sender costs no child its 3 s" 422 "$(cat slow.out)"
+
+# ---- a bucket that does not answer
+it_port MUTE
+it_spawn mute TERM python3 -c 'import socket, sys, time
+s = socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=50)
+time.sleep(600)' "$MUTE"
+it_wait_for 10 it_open_port "$MUTE" || it_bail "no listener"
+it_stop fcgi
+AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=x AWS_REGION=eu-central-1 AWS_EC2_METADATA_DISABLED=true \
+	it_start_fcgi "${settings[@]}" media.originals=s3://souk "media.endpoint=http://127.0.0.1:$MUTE"
+eq "originals that nobody takes: told in time" 503 "$(up -F file=@c.webp)"
+eq "and no child was killed" 0 "$(grep -c event=request_deadline "$IT/fcgi.log")"
+it_stop fcgi
+it_stop mute
+it_start_fcgi "${settings[@]}"
 
 # ---- through Apache
 if command -v apache2 >/dev/null || [ -x /usr/sbin/apache2 ]; then
