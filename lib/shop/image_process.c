@@ -44,6 +44,8 @@ static const struct pg_stmt image_to_do = { "image_to_do",
 	" FROM product_image i WHERE i.id = $1",
 	2 };
 
+static const struct pg_stmt image_task_finished = { "image_task_finished",
+	"SELECT FROM finished_task WHERE task_id = $1", 1 };
 static const struct pg_stmt image_by_src = { "image_by_src",
 	"SELECT id, status FROM product_image WHERE product_id = $1"
 	" AND src = $2",
@@ -77,7 +79,7 @@ static const struct pg_stmt image_failed = { "image_failed",
 	2 };
 
 const struct pg_stmt *const image_process_statements[] = { &image_to_do,
-	&image_by_src, &image_insert_src, &image_ready, &image_failed, NULL };
+	&image_task_finished, &image_by_src, &image_insert_src, &image_ready, &image_failed, NULL };
 
 /* A task under way. */
 struct work_on {
@@ -102,6 +104,28 @@ bad_task(struct err *e, const char *what)
 {
 	return err_set(
 	    e, RC_INVALID, "bad_task_data", "process_image: %s", what);
+}
+
+static enum rc
+task_finished(struct err *e)
+{
+	return err_set(
+	    e, RC_NONE, "task_finished", "the task has had its effect");
+}
+
+/* Before a row is made for it: a picture that was deleted since must not come
+ * back. */
+static enum rc
+unfinished(struct work_on *w, struct err *e)
+{
+	struct pg_args args = { 0 };
+	struct pg_rows rows;
+	enum rc rc;
+
+	pg_arg_str(&args, w->task->id);
+	rc = pg_exec(w->shop->pg, PG_PRIMARY, &image_task_finished, &args,
+	    w->arena, &rows, e);
+	return rc == RC_OK && rows.n > 0 ? task_finished(e) : rc;
 }
 
 static enum rc
@@ -138,6 +162,8 @@ row_make_within(struct work_on *w, int64_t product_id, const char *src,
 
 	rc = image_product_lock(w->shop, product_id, w->arena, e);
 	if (rc == RC_OK)
+		rc = unfinished(w, e);
+	if (rc == RC_OK)
 		rc = row_by_src(w, product_id, src, &found, e);
 	if (rc != RC_OK || found)
 		return rc;
@@ -165,8 +191,8 @@ row_make(struct work_on *w, int64_t product_id, const char *src, struct err *e)
 	bool found;
 	enum rc rc;
 
-	rc = row_by_src(w, product_id, src, &found, e);
-	if (rc != RC_OK || found)
+	if ((rc = unfinished(w, e)) != RC_OK ||
+	    (rc = row_by_src(w, product_id, src, &found, e)) != RC_OK || found)
 		return rc;
 	if ((rc = pg_begin(w->shop->pg, e)) != RC_OK)
 		return rc;
@@ -223,8 +249,7 @@ row_read(struct work_on *w, struct err *e)
 		return err_set(e, RC_NONE, "image_gone",
 		    "the picture was deleted meanwhile");
 	if (pg_bool(&rows, 0, 4))
-		return err_set(
-		    e, RC_NONE, "task_finished", "the task has had its effect");
+		return task_finished(e);
 	w->product_id = pg_int(&rows, 0, 0);
 	w->src = pg_str(&rows, 0, 1);
 	if (pg_cell(&rows, 0, 2).p != NULL)
