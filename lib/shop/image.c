@@ -258,10 +258,18 @@ look(struct shop *shop, const struct adding *a, struct arena *arena,
 	return RC_OK;
 }
 
+/* One that another shop has exported comes as "external", with an address that
+ * nobody serves here. */
+static bool
+is_foreign(const struct image *i)
+{
+	return i->found && strcmp(i->status, "external") == 0;
+}
+
 static bool
 needs_nothing(const struct image *i)
 {
-	return i->found && strcmp(i->status, "failed") != 0;
+	return i->found && strcmp(i->status, "failed") != 0 && !is_foreign(i);
 }
 
 enum rc
@@ -334,11 +342,17 @@ row_again(struct shop *shop, const struct adding *a, int64_t id,
 	    shop->pg, PG_PRIMARY, &image_again, &args, arena, NULL, e);
 }
 
+/* What the caches are to forget. */
+struct told {
+	struct invalidation inv;
+	int64_t id;
+};
+
 static enum rc
 add_within(struct shop *shop, const struct adding *a, struct arena *arena,
-    struct image *out, struct err *e)
+    struct image *out, struct told *told, struct err *e)
 {
-	bool found;
+	bool found, foreign;
 	int64_t id;
 	enum rc rc;
 
@@ -350,11 +364,15 @@ add_within(struct shop *shop, const struct adding *a, struct arena *arena,
 	    needs_nothing(out))
 		return rc;
 	found = out->found;
+	foreign = is_foreign(out);
 	id = out->id;
 	rc = found ? row_again(shop, a, id, arena, e)
 		   : row_insert(shop, a, arena, &id, e);
 	if (rc == RC_OK)
 		rc = image_enqueue(shop, 1, &id, arena, e);
+	if (rc == RC_OK && foreign) /* it was shown */
+		rc = catalog_touch(shop, a->up->product_id, true, arena,
+		    &told->inv, &told->id, e);
 	if (rc == RC_OK)
 		rc = look(shop, a, arena, out, e);
 	out->found = found;
@@ -380,6 +398,7 @@ add(struct shop *shop, const struct adding *a, const char *type,
 	struct object_meta meta = { .type = arena_concat(
 					arena, "image/", type, NULL),
 		.cache_control = "" };
+	struct told told = { .id = 0 };
 	struct object_store *store;
 	enum rc rc;
 
@@ -391,14 +410,17 @@ add(struct shop *shop, const struct adding *a, const char *type,
 	    (rc = original_put(store, a, &meta, arena, e)) != RC_OK ||
 	    (rc = pg_begin(shop->pg, e)) != RC_OK)
 		return rc;
-	rc = add_within(shop, a, arena, out, e);
+	rc = add_within(shop, a, arena, out, &told, e);
 	if (rc != RC_OK) {
 		pg_rollback(shop->pg);
 		return rc;
 	}
-	if ((rc = pg_commit(shop->pg, e)) == RC_OK)
-		outbox_note(&shop->waker, "image");
-	return rc;
+	if ((rc = pg_commit(shop->pg, e)) != RC_OK)
+		return rc;
+	outbox_note(&shop->waker, "image");
+	if (told.id != 0)
+		image_told(shop, &told.inv, told.id, arena);
+	return RC_OK;
 }
 
 enum rc
