@@ -18,11 +18,11 @@
 static const struct pg_stmt key_take = { "upload_key_take",
 	"INSERT INTO upload_key (id, body_hash) VALUES ($1, $2::bytea)"
 	" ON CONFLICT (id) DO UPDATE SET id = excluded.id" /* to see it */
-	" RETURNING xmax = 0, body_hash = $2::bytea",
+	" RETURNING xmax = 0, body_hash = $2::bytea, xmin",
 	2 };
 
 static const struct pg_stmt key_give_back = { "upload_key_give_back",
-	"DELETE FROM upload_key WHERE id = $1", 1 };
+	"DELETE FROM upload_key WHERE id = $1 AND xmin = $2::xid", 2 };
 
 static const struct pg_stmt key_old = { "upload_key_old",
 	"DELETE FROM upload_key WHERE id IN (SELECT id FROM upload_key"
@@ -44,9 +44,9 @@ upload_hash(const struct image_upload *upload, struct arena *arena,
 	    hash);
 }
 
-/* *taken: it is new. */
+/* *taken: the transaction that made it; NULL: it was there. */
 static enum rc
-take(struct shop *shop, const char *id, const char *hash, bool *taken,
+take(struct shop *shop, const char *id, const char *hash, const char **taken,
     struct arena *arena, struct err *e)
 {
 	struct pg_args args = { 0 };
@@ -58,21 +58,26 @@ take(struct shop *shop, const char *id, const char *hash, bool *taken,
 	rc = pg_exec(shop->pg, PG_PRIMARY, &key_take, &args, arena, &rows, e);
 	if (rc != RC_OK)
 		return rc;
-	*taken = pg_bool(&rows, 0, 0);
+	if (pg_bool(&rows, 0, 0))
+		*taken = pg_str(&rows, 0, 2);
 	if (pg_bool(&rows, 0, 1))
 		return RC_OK;
 	return err_set(e, RC_INVALID, "idempotency_mismatch",
 	    "Idempotency-Key: it was used for another picture or text");
 }
 
-/* It was refused: what cannot be given back now stands for this picture. */
+/* It was refused: what cannot be given back now stands for this picture. So
+ * does what another request with the same picture has taken up meanwhile: that
+ * one may have succeeded. */
 static void
-give_back(struct shop *shop, const char *id, struct arena *arena)
+give_back(
+    struct shop *shop, const char *id, const char *taken, struct arena *arena)
 {
 	struct pg_args args = { 0 };
 	struct err ignored;
 
 	pg_arg_str(&args, id);
+	pg_arg_str(&args, taken);
 	(void)!pg_exec(
 	    shop->pg, PG_PRIMARY, &key_give_back, &args, arena, NULL, &ignored);
 }
@@ -84,7 +89,7 @@ upload_image(struct shop *shop, const char *person, const char *key,
 {
 	unsigned char hash[BODY_HASH_BYTES];
 	char id[EFFECT_ID_CHARS + 1], bytea[2 + 64 + 1], num[TEXT_NUM];
-	bool taken = false;
+	const char *taken = NULL;
 	enum rc rc;
 
 	if (key == NULL)
@@ -100,8 +105,8 @@ upload_image(struct shop *shop, const char *person, const char *key,
 	if ((rc = take(shop, id, bytea, &taken, arena, e)) != RC_OK)
 		return rc;
 	rc = image_add(shop, upload, arena, out, e);
-	if (rc != RC_OK && taken)
-		give_back(shop, id, arena);
+	if (rc != RC_OK && taken != NULL)
+		give_back(shop, id, taken, arena);
 	return rc;
 }
 
