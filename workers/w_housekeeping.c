@@ -24,8 +24,14 @@
 #include "store/queue_rate.h"
 #include "workers/worker.h"
 
-enum { AT_A_TIME = 100, ROWS = 1000, ROUNDS = 20, MINUTE_MS = 60000,
-	OBJECTS = 50, DAY_S = 86400 };
+enum {
+	AT_A_TIME = 100,
+	ROWS = 1000,
+	ROUNDS = 20,
+	MINUTE_MS = 60000,
+	OBJECTS = 50,
+	DAY_S = 86400
+};
 
 static enum rc
 expire_orders(struct work *w, struct err *e)
@@ -96,6 +102,12 @@ collect_images(struct work *w, struct err *e)
 	return image_collect(w->shop, DAY_S, OBJECTS, w->arena, &n, e);
 }
 
+static enum rc
+give_up_images(struct work *w, struct err *e)
+{
+	return image_give_up_dead(w->shop, ROWS, w->arena, e);
+}
+
 /* Task purge {"keys":["product:42","/products",...]}: forgetting is safe to be
  * done twice, so that nothing is recorded. */
 static enum rc
@@ -139,6 +151,7 @@ const struct clock_row housekeeping_clocks[] = {
 	{ "purge_carts", MINUTE_MS, purge_carts, true },
 	{ "purge_uploads", 10 * MINUTE_MS, purge_uploads, true },
 	{ "purge_rates", 60 * MINUTE_MS, purge_rates, true },
+	{ "give_up_images", MINUTE_MS, give_up_images, true },
 	{ "collect_images", MINUTE_MS / 6, collect_images, true },
 	{ 0 },
 };

@@ -10,8 +10,8 @@
  * waiting   a worker is to make its variants. An upload is not shown, a picture
  *           that is being mirrored by its address
  * ready     is shown by its variants
- * failed    the picture is at fault: "problem" says why. Shown as while it was
- *           waiting
+ * failed    "problem" says why: the picture is at fault, or nobody could make
+ *           its variants, however often. Shown as while it was waiting
  *
  * The catalogue's JSON (catalog.h) has those that are shown; of one that is
  * ready "url", "width" and "height" are those of its largest WebP of at most
@@ -68,8 +68,8 @@ struct image_upload {
 /*
  * Keep an upload: original stored, a row of status "waiting", its task, in one
  * transaction. The same bytes for the same product again are the picture that
- * is there; one that failed is tried again. Nothing is decoded: what only a
- * decoder can find ends as "failed".
+ * is there; one that failed, or came with another shop's export, is worked on.
+ * Nothing is decoded: what only a decoder can find ends as "failed".
  *
  * RC_NONE "product_not_found". RC_INVALID "not_an_image", "unsupported_type",
  * "type_mismatch", "too_large", "invalid_field" (alt). RC_REFUSED
@@ -119,11 +119,18 @@ enum rc image_ask(struct shop *shop, enum image_which which, int64_t product_id,
 /*
  * Task process_image {"imageId":N}, or {"productId":N,"imageUrl":"https://..."}
  * of a picture that may have no row yet. RC_OK: the variants stand and the
- * product's caches are told, or the picture is at fault and says so. last: it
- * will not be tried again, so that what may pass is the picture's fault, too.
+ * product's caches are told, or the picture is "failed" and says why. last: it
+ * will not be tried again, so that what may pass is said there, too.
  */
 enum rc image_process(struct shop *shop, const struct task *task, bool last,
     struct arena *arena, struct err *e);
+
+/* Pictures that wait for a task that is dead (its worker died of it, or a
+ * person buried it) become "failed", "given_up: ..."; of the max that died
+ * last. Where the queue is not in the database its dead letters are not seen.
+ */
+enum rc image_give_up_dead(
+    struct shop *shop, int max, struct arena *arena, struct err *e);
 
 /* Delete objects that no picture refers to, of those noted for longer than
  * grace_s; looks at max. *n: at how many it looked. */

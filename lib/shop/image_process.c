@@ -8,7 +8,9 @@
  *
  * What is wrong with the picture is told on its row and ends the task: trying
  * again would not help. What may pass (its host is away, this one is busy) is
- * tried again by the worker, and the last time it counts as the picture's.
+ * tried again by the worker, and the last time it counts as the picture's. What
+ * is our own fault (a full disk, a sandbox that fails) is told on the row then,
+ * too, so that nobody waits for it, and the task goes to the dead letters.
  */
 #define _GNU_SOURCE /* memfd_create */
 #include "config.h"
@@ -78,8 +80,38 @@ static const struct pg_stmt image_failed = { "image_failed",
 	"  status WHEN 'ready' THEN 'ready' ELSE 'failed' END WHERE id = $1",
 	2 };
 
+/* By housekeeping, of the pictures whose tasks died last. One that was asked
+ * for once more has another task. */
+#define DIGITS " ~ '^[0-9]{1,18}$'"
+#define IMAGE_ID                                                               \
+	"CASE WHEN data ->> 'imageId'" DIGITS                                  \
+	" THEN (data ->> 'imageId')::int8 END"
+#define PRODUCT_ID                                                             \
+	"CASE WHEN data ->> 'productId'" DIGITS                                \
+	" THEN (data ->> 'productId')::int8 END"
+static const struct pg_stmt image_give_up = { "image_give_up",
+	"WITH dead AS MATERIALIZED (SELECT " IMAGE_ID " AS id, " PRODUCT_ID
+	"  AS product_id, data ->> 'imageUrl' AS src, error FROM dead_task"
+	"  WHERE queue = 'image' AND type = 'process_image'"
+	"  ORDER BY died_at DESC LIMIT $1::int),"
+	" its AS (SELECT i.id, d.error FROM dead d JOIN product_image i"
+	"   ON i.id = d.id WHERE i.status = 'waiting'"
+	"  UNION ALL SELECT i.id, d.error FROM dead d JOIN product_image i"
+	"   ON i.product_id = d.product_id AND i.src = d.src"
+	"   WHERE i.status = 'waiting'),"
+	" pick AS (SELECT id FROM product_image i"
+	"  WHERE id IN (SELECT id FROM its) AND status = 'waiting'"
+	"  AND NOT EXISTS (SELECT FROM outbox o WHERE o.queue = 'image'"
+	"   AND o.data ->> 'imageId' = i.id::text)"
+	"  FOR NO KEY UPDATE SKIP LOCKED)"
+	" UPDATE product_image i SET status = 'failed',"
+	"  problem = left('given_up: ' || its.error, 500)"
+	" FROM pick JOIN its USING (id) WHERE i.id = pick.id",
+	1 };
+
 const struct pg_stmt *const image_process_statements[] = { &image_to_do,
-	&image_task_finished, &image_by_src, &image_insert_src, &image_ready, &image_failed, NULL };
+	&image_task_finished, &image_by_src, &image_insert_src, &image_ready,
+	&image_failed, NULL };
 
 /* A task under way. */
 struct work_on {
@@ -92,6 +124,7 @@ struct work_on {
 	const char *original; /* its key; NULL: to be fetched */
 	int fd;               /* the original; -1 */
 	bool fetched;
+	bool ours; /* what goes wrong now is not the picture's */
 	struct imager_result result;
 	int n;
 	const char *keys[IMAGER_VARIANTS]; /* of the variants */
@@ -493,34 +526,61 @@ end(struct work_on *w, const struct err *why, struct err *e)
 	return rc;
 }
 
-/* Is it the picture that this is to be told of? */
-static bool
-is_its_fault(const struct work_on *w, enum rc rc)
+static enum rc
+variants_keep(struct work_on *w, struct err *e)
 {
-	return rc == RC_INVALID || (rc == RC_RETRY && w->last);
+	enum rc rc;
+
+	rc = original_bring(w, e);
+	w->ours = !w->fetched;
+	if (rc != RC_OK)
+		return rc;
+	w->ours = false;
+	if ((rc = variants_make(w, e)) != RC_OK)
+		return rc;
+	w->ours = true;
+	rc = variants_put(w, e);
+	return rc == RC_OK && w->fetched ? original_put(w, e) : rc;
+}
+
+/* The task goes on, or becomes a dead letter that says what is wrong here. */
+static bool
+is_to_come_again(const struct work_on *w, enum rc rc)
+{
+	return rc == RC_FAIL || (rc == RC_RETRY && (w->ours || !w->last));
 }
 
 static enum rc
 work_on(struct work_on *w, struct err *e)
 {
-	struct err why;
+	struct err why, later;
 	enum rc rc;
 
-	if ((rc = task_read(w, e)) != RC_OK || (rc = row_read(w, e)) != RC_OK)
+	rc = task_read(w, e);
+	if (rc == RC_NONE && strcmp(e->code, "image_ready") == 0)
+		return task_finish(w->shop->pg, w->task->id, w->arena, e);
+	if (rc != RC_OK || (rc = row_read(w, e)) != RC_OK)
 		return rc;
-	rc = original_bring(w, e);
-	if (rc == RC_RETRY && !w->fetched)
-		return rc; /* our own store's */
+	rc = variants_keep(w, e);
 	if (rc == RC_OK)
-		rc = variants_make(w, e);
-	if (is_its_fault(w, rc)) {
-		why = *e;
+		return end(w, NULL, e);
+	why = *e;
+	if (!is_to_come_again(w, rc))
 		return end(w, &why, e);
-	}
-	if (rc != RC_OK || (rc = variants_put(w, e)) != RC_OK ||
-	    (w->fetched && (rc = original_put(w, e)) != RC_OK))
-		return rc;
-	return end(w, NULL, e);
+	if (w->last)
+		(void)!end_failed(w, &why, &later);
+	return rc;
+}
+
+enum rc
+image_give_up_dead(
+    struct shop *shop, int max, struct arena *arena, struct err *e)
+{
+	struct pg_args args = { 0 };
+
+	pg_arg_int(&args, max);
+	return pg_exec(
+	    shop->pg, PG_PRIMARY, &image_give_up, &args, arena, NULL, e);
 }
 
 enum rc
