@@ -327,7 +327,8 @@ original_fetch(struct work_on *w, struct err *e)
 		.timeout_ms = (int)conf_int(conf, "image", "fetch_timeout"),
 		.may_reach = conf_bool(conf, "image", "fetch_private")
 				 ? fetch_address_any
-				 : fetch_address_ok,
+				 : fetch_address_public,
+		.any_port = conf_bool(conf, "image", "fetch_private"),
 	    },
 	    w->src, w->fd, w->arena, &answer, e);
 	return rc == RC_NONE || rc == RC_REFUSED

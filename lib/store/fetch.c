@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <strings.h>
@@ -107,6 +108,50 @@ fetch_address_ok(const struct sockaddr *address)
 	}
 }
 
+/* As IPv6 has it, IPv4's mapped. */
+static bool
+address_bytes(const struct sockaddr *address, unsigned char out[16])
+{
+	struct sockaddr_in6 six;
+	struct sockaddr_in four;
+
+	if (address->sa_family == AF_INET6) {
+		memcpy(&six, address, sizeof six);
+		memcpy(out, six.sin6_addr.s6_addr, 16);
+		return true;
+	}
+	if (address->sa_family != AF_INET)
+		return false;
+	memcpy(&four, address, sizeof four);
+	memset(out, 0, 10);
+	memset(out + 10, 0xff, 2);
+	memcpy(out + 12, &four.sin_addr.s_addr, 4);
+	return true;
+}
+
+bool
+fetch_address_own(const struct sockaddr *address)
+{
+	unsigned char want[16], has[16];
+	struct ifaddrs *all;
+	bool own = false;
+
+	/* Where nobody can say, it may be. */
+	if (!address_bytes(address, want) || getifaddrs(&all) != 0)
+		return true;
+	for (const struct ifaddrs *i = all; i != NULL && !own; i = i->ifa_next)
+		own = i->ifa_addr != NULL && address_bytes(i->ifa_addr, has) &&
+		      memcmp(want, has, sizeof has) == 0;
+	freeifaddrs(all);
+	return own;
+}
+
+bool
+fetch_address_public(const struct sockaddr *address)
+{
+	return fetch_address_ok(address) && !fetch_address_own(address);
+}
+
 bool
 fetch_address_any(const struct sockaddr *address)
 {
@@ -143,6 +188,7 @@ struct fetching {
 	int fd;
 	int64_t bytes;
 	bool private, too_large, full;
+	int port; /* one that may not be reached */
 	char peer[INET6_ADDRSTRLEN];
 };
 
@@ -163,6 +209,26 @@ peer_note(struct fetching *f, const struct sockaddr *address)
 		f->peer[0] = '\0';
 }
 
+static int
+port_of(const struct sockaddr *address)
+{
+	struct sockaddr_in6 six;
+	struct sockaddr_in four;
+
+	if (address->sa_family == AF_INET6) {
+		memcpy(&six, address, sizeof six);
+		return ntohs(six.sin6_port);
+	}
+	memcpy(&four, address, sizeof four);
+	return ntohs(four.sin_port);
+}
+
+static bool
+port_ok(const struct fetching *f, int port)
+{
+	return f->opts->any_port || port == 80 || port == 443;
+}
+
 static curl_socket_t
 socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -173,6 +239,10 @@ socket_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	if (!f->may_reach(&address->addr)) {
 		f->private = true;
 		peer_note(f, &address->addr);
+		return CURL_SOCKET_BAD;
+	}
+	if (!port_ok(f, port_of(&address->addr))) {
+		f->port = port_of(&address->addr);
 		return CURL_SOCKET_BAD;
 	}
 	return socket(address->family, address->socktype | SOCK_CLOEXEC,
@@ -300,6 +370,11 @@ judge(const struct fetching *f, CURLcode code, long status, const char *why,
 		    "It is, or leads to, %s, which is not an address of the "
 		    "public net",
 		    f->peer);
+	if (f->port != 0 && code == CURLE_COULDNT_CONNECT)
+		return err_set(e, RC_REFUSED, "fetch_port",
+		    "It is, or leads to, port %d; pictures come from 80 and "
+		    "443",
+		    f->port);
 	return err_set(e, RC_RETRY, "fetch_away", "%s", why);
 }
 
@@ -310,7 +385,7 @@ fetch_fd(const struct fetch_opts *opts, const char *url, int fd,
 	struct fetching f = { .opts = opts,
 		.fd = fd,
 		.may_reach = opts->may_reach != NULL ? opts->may_reach
-						     : fetch_address_ok };
+						     : fetch_address_public };
 	struct http http = { 0 };
 	const char *type = NULL;
 	long status = 0;

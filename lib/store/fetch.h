@@ -7,7 +7,8 @@
  * loopback, private, link-local (also the clouds' metadata), carrier-grade,
  * multicast, documentation and reserved addresses, of IPv6 all that is not
  * global, and those that carry an IPv4 address (mapped, NAT64, 6to4) as that
- * one. Only http and https; no proxy, no cookies, no credentials, certificates
+ * one, and the addresses that this host's interfaces have. Only http and https,
+ * at their own ports; no proxy, no cookies, no credentials, certificates
  * verified; redirects, bytes and time are bounded.
  */
 #ifndef STORE_FETCH_H
@@ -24,8 +25,9 @@ struct sockaddr;
 struct fetch_opts {
 	int64_t max_bytes; /* of the body */
 	int timeout_ms;    /* all in all */
-	/* Which addresses may be connected to; NULL: fetch_address_ok. */
+	/* Which addresses may be connected to; NULL: fetch_address_public. */
 	bool (*may_reach)(const struct sockaddr *address);
+	bool any_port; /* else 80 and 443 */
 };
 
 enum { FETCH_REDIRECTS = 5, FETCH_URL_BYTES = 2000 };
@@ -41,10 +43,10 @@ struct fetch_answer {
  *
  * RC_INVALID: "fetch_address" (no address of http or https, or with a user in
  * it), "fetch_too_large", "fetch_redirects". RC_REFUSED: "fetch_private";
- * "fetch_status": any other 4xx. RC_NONE "fetch_status": 404, 410. RC_RETRY:
- * "fetch_away": no such host, no connection, no or a cut answer, a certificate
- * that is not good, too slow, 408, 425, 429, 5xx; "fetch_store": fd takes no
- * more.
+ * "fetch_port"; "fetch_status": any other 4xx. RC_NONE "fetch_status": 404,
+ * 410. RC_RETRY: "fetch_away": no such host, no connection, no or a cut answer,
+ * a certificate that is not good, too slow, 408, 425, 429, 5xx; "fetch_store":
+ * fd takes no more.
  */
 enum rc fetch_fd(const struct fetch_opts *opts, const char *url, int fd,
     struct arena *arena, struct fetch_answer *out, struct err *e);
@@ -54,6 +56,10 @@ bool fetch_url_ok(const char *url);
 
 /* Can everybody reach it? */
 bool fetch_address_ok(const struct sockaddr *address);
+/* Does an interface of this host have it? */
+bool fetch_address_own(const struct sockaddr *address);
+/* Can everybody reach it, and is it not this host's? */
+bool fetch_address_public(const struct sockaddr *address);
 bool fetch_address_any(const struct sockaddr *address); /* yes */
 
 #endif

@@ -56,6 +56,11 @@ it_eq "to a name of here" "$(get "$two/to?http://localhost:$PORT/status/200" two
 it_eq "by way of two" "$(get "$two/to?$two/to?$one/status/200" two)" "refused fetch_private"
 it_eq "was not followed" "$(asked /status/200)" 0
 
+n=$(wc -l <"$IT/server.log")
+it_eq "another port than the web's" "$(get "$one/file/a" port)" "refused fetch_port"
+it_eq "nobody was asked there" "$(wc -l <"$IT/server.log")" "$n"
+it_eq "port 80 may be asked" "$(get "http://127.0.0.3/" port | cut -d' ' -f2)" fetch_away
+
 # ---- what is no address of the web
 for url in "file:///etc/passwd" "gopher://127.0.0.1:$PORT/" "ftp://127.0.0.1/" "dict://127.0.0.1:1/" \
 	"/file/a" "http://" "http:///file/a" "http://joe:hush@127.0.0.1:$PORT/file/a" ""; do

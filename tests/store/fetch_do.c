@@ -1,7 +1,8 @@
 /*
- * fetch_do URL FILE MAX-BYTES TIMEOUT-MS [any|two]: one fetch. Says what came
- * of it, tab between tab: rc, code, bytes, type, words. any: every address may
- * be reached; two: of this host's only 127.0.0.2, as if it were a public one.
+ * fetch_do URL FILE MAX-BYTES TIMEOUT-MS [any|two|port]: one fetch. Says what
+ * came of it, tab between tab: rc, code, bytes, type, words. any: every address
+ * may be reached; two: of this host's only 127.0.0.2, as if it were a public
+ * one; port: every address, but only the web's ports.
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
@@ -40,9 +41,12 @@ main(int argc, char **argv)
 		return 2;
 	opts = (struct fetch_opts){ .max_bytes = atoll(argv[3]),
 		.timeout_ms = atoi(argv[4]) };
-	if (argc > 5)
-		opts.may_reach = strcmp(argv[5], "any") == 0 ? fetch_address_any
-							     : may_reach_two;
+	if (argc > 5) {
+		opts.any_port = strcmp(argv[5], "port") != 0;
+		opts.may_reach = strcmp(argv[5], "two") == 0
+				     ? may_reach_two
+				     : fetch_address_any;
+	}
 	fd = open(argv[2], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return 99;

@@ -114,6 +114,29 @@ START_TEST(another_family_is_never_reached)
 }
 END_TEST
 
+START_TEST(this_hosts_own_addresses_are_known)
+{
+	static const struct row own[] = { { "127.0.0.1", true },
+		{ "1.1.1.1", false }, { "::ffff:127.0.0.1", true },
+		{ "2606:4700::1111", false } };
+	struct sockaddr_in6 six = { .sin6_family = AF_INET6 };
+	struct sockaddr_in four = { .sin_family = AF_INET };
+
+	for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+		bool is_six = strchr(own[i].address, ':') != NULL;
+		const void *address = is_six ? (void *)&six : (void *)&four;
+
+		ck_assert_int_eq(
+		    inet_pton(is_six ? AF_INET6 : AF_INET, own[i].address,
+			is_six ? (void *)&six.sin6_addr
+			       : (void *)&four.sin_addr),
+		    1);
+		ck_assert_msg(fetch_address_own(address) == own[i].ok, "%s",
+		    own[i].address);
+	}
+}
+END_TEST
+
 static const struct row urls[] = {
 	{ "https://cdn.example/a.jpg", true },
 	{ "HTTP://cdn.example:8080?x", true },
@@ -151,6 +174,7 @@ main(void)
 	tcase_add_loop_test(tc, an_address_is_for_everybody_or_not, 0,
 	    (int)(sizeof rows / sizeof *rows));
 	tcase_add_test(tc, another_family_is_never_reached);
+	tcase_add_test(tc, this_hosts_own_addresses_are_known);
 	tcase_add_loop_test(tc, an_url_can_be_fetched_or_not, 0,
 	    (int)(sizeof urls / sizeof *urls));
 	suite_add_tcase(s, tc);
