@@ -21,7 +21,7 @@ struct shop;
  * percent sign: one of these statements is a format.) */
 #define IMAGE_SHOWN(t)                                                         \
 	"(" t ".status IN ('external', 'ready') OR left(" t ".src, 4) = "      \
-							    "'http')"
+	"'http')"
 #define IMAGE_VARIANTS(t)                                                      \
 	"'variants', CASE WHEN " t ".status = 'ready' THEN " t ".variants END"
 
@@ -36,6 +36,10 @@ int image_widths(const char *s, int out[IMAGER_WIDTHS]);
 
 enum image_store { IMAGE_MEDIA, IMAGE_ORIGINALS };
 #define IMAGE_CACHE_CONTROL "public, max-age=31536000, immutable"
+
+/* Do the originals lie in a folder that everybody may read, or below it, by
+ * whatever name? Of folders that are there already. */
+bool image_originals_public(const struct conf *conf);
 
 /* Opened at the first use; of the shop. */
 enum rc image_store(struct shop *shop, enum image_store which,

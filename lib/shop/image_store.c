@@ -10,11 +10,13 @@
  * stores them after that. So no object is deleted behind the back of who has
  * stored it, as long as storing takes less than the grace.
  */
+#define _GNU_SOURCE /* O_PATH */
 #include "config.h"
 
 #include "shop/image.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -89,6 +91,74 @@ or_else(const struct conf *conf, const char *key)
 	return *s != '\0' ? s : conf_str(conf, "aws", key);
 }
 
+enum { DEEPEST = 128 };
+
+/* The folder, or the first above it that is there; -1. */
+static int
+folder_open(const char *path)
+{
+	size_t n = strlen(path);
+	char *p = xstrdup(path);
+	int fd = -1;
+
+	while (n > 0 && (fd = open(p, O_PATH | O_DIRECTORY | O_CLOEXEC)) < 0) {
+		while (n > 0 && p[n - 1] == '/')
+			n--;
+		while (n > 0 && p[n - 1] != '/')
+			n--;
+		p[n] = '\0';
+	}
+	free(p);
+	return fd;
+}
+
+static bool
+is_same(const struct stat *a, const struct stat *b)
+{
+	return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* Is path the folder outer, or below it? By device and inode all the way up, as
+ * one folder has many names. */
+static bool
+folder_within(const char *path, const char *outer)
+{
+	struct stat want, here, below = { 0 };
+	bool within = false;
+	int fd;
+
+	if (stat(outer, &want) != 0 || (fd = folder_open(path)) < 0)
+		return false;
+	for (int i = 0; i < DEEPEST && fstat(fd, &here) == 0; i++) {
+		int up;
+
+		within = is_same(&here, &want);
+		if (within || (i > 0 && is_same(&here, &below)))
+			break;
+		below = here;
+		up = openat(fd, "..", O_PATH | O_DIRECTORY | O_CLOEXEC);
+		if (up < 0)
+			break;
+		(void)close(fd);
+		fd = up;
+	}
+	(void)close(fd);
+	return within;
+}
+
+bool
+image_originals_public(const struct conf *conf)
+{
+	const char *originals = conf_str(conf, "media", "originals");
+	const char *store = conf_str(conf, "media", "store");
+
+	if (strncmp(originals, "file:", 5) != 0)
+		return false;
+	return folder_within(originals + 5, conf_str(conf, "fcgi", "media")) ||
+	       (strncmp(store, "file:", 5) == 0 &&
+		   folder_within(originals + 5, store + 5));
+}
+
 /* The last folder is made where it is not there; by root for whose the one
  * above it is. */
 static void
@@ -114,6 +184,13 @@ store_open(const struct conf *conf, enum image_store which,
 	const char *url = url_of(conf, which, arena);
 	enum rc rc;
 
+	if (which == IMAGE_ORIGINALS && image_originals_public(conf)) {
+		arena_free(arena);
+		return err_set(e, RC_INVALID, "bad_configuration",
+		    "%s: [media] originals: it lies where everybody's pictures "
+		    "lie",
+		    conf_source(conf, "media", "originals"));
+	}
 	folder_make(url, which, arena);
 	rc = object_open(
 	    &(struct object_opts){
@@ -192,9 +269,8 @@ image_link(struct shop *shop, const char *key, int64_t seconds,
 	    strncmp(conf_str(shop->conf, "media", "store"), "s3:", 3) != 0)
 		return err_set(e, RC_NONE, "not_found", "No such file");
 	rc = image_store(shop, IMAGE_MEDIA, &store, e);
-	return rc != RC_OK
-	    ? rc
-	    : object_presign(store, key, seconds, arena, url, e);
+	return rc != RC_OK ? rc
+			   : object_presign(store, key, seconds, arena, url, e);
 }
 
 /* ---- -t */

@@ -621,7 +621,8 @@ check_originals(struct complaints *c)
 
 	if (is_within(originals, store) ||
 	    (strncmp(originals, "file:", 5) == 0 &&
-		is_within(originals + 5, folder)))
+		is_within(originals + 5, folder)) ||
+	    image_originals_public(c->conf))
 		complain(c, "media", "originals",
 		    "it must not lie where everybody's pictures lie");
 }

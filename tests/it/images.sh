@@ -201,9 +201,31 @@ it_ok "by other software's tasks" it_wait_for 30 settled
 it_eq "one picture" "$(sql "SELECT status || width FROM product_image WHERE product_id = $other
 	AND src = '$away/file/c.webp'")" ready200
 it_eq "fetched once" "$(grep -c '^/file/c.webp' "$IT/server.log")" 1
+ctl image remove --product "$other" "$(sql "SELECT id FROM product_image
+	WHERE product_id = $other AND src = '$away/file/c.webp'")"
+task one "{\"productId\":$other,\"imageUrl\":\"$away/file/c.webp\"}"
+task two "{\"productId\":$other,\"imageUrl\":\"$away/file/c.webp\"}"
+it_ok "the same tasks after it was deleted" it_wait_for 30 settled
+it_eq "do not bring it back" "$(sql "SELECT count(*) FROM product_image
+	WHERE product_id = $other AND src = '$away/file/c.webp'")" 0
 it_eq "a file is nobody's picture" "$(sql 'SELECT task_id, error FROM dead_task' | cut -c1-46)" \
 	"$(printf bad | md5sum | cut -c1-32)|bad_task_data"
 it_stop server
+
+# ---- what is wrong is here
+stop_worker
+printf '#!/bin/sh\nexit 3\n' >"$IT/bad" && chmod 755 "$IT/bad"
+"$make" new 90 90 8 "$IT/f.jpg" && chmod a+r "$IT/f.jpg"
+f=$(add "$IT/f.jpg") before=$(dead)
+start_worker SOUK_IMAGE_PROGRAM="$IT/bad"
+it_ok "a program that cannot work: its task ends" it_wait_for 30 settled
+it_match "the picture says so" "$(status_of "$f") $(problem_of "$f")" '^failed [a-z_]*: .'
+it_eq "and the task is dead" "$(($(dead) - before))" 1
+stop_worker
+start_worker
+it_eq "it can be tried again" "$(ctl image retry --product "$product" --quiet)" 3
+it_ok "with one that works" it_wait_for 30 settled
+it_eq "it is ready" "$(status_of "$f")" ready
 
 # ---- the store is full
 stop_worker
@@ -237,19 +259,31 @@ it_match "no folder" "$(check env SOUK_MEDIA_STORE=file:/nonexistent/x)" 'No suc
 it_match "a bad bucket" "$(check env SOUK_MEDIA_STORE=s3://B)" '\[media\] store'
 it_match "originals that would be served" \
 	"$(check env SOUK_MEDIA_ORIGINALS="file:$IT/media/o")" 'must not lie'
+ln -s media "$IT/link"
+for place in "/$IT/media/o" "$IT//media/o" "$IT/./media/o" "$IT/media/../media/o/p" "$IT/link" \
+	"$IT/link/o"; do
+	it_match "or written otherwise: $place" \
+		"$(check env SOUK_MEDIA_ORIGINALS="file:$place")" 'must not lie'
+done
 
 # ---- what nobody refers to is collected
 it_eq "one is taken away" "$(ctl image remove --product "$product" "$b"; echo $?)" 0
 it_eq "it is shown no more" "$(api | jq -c "[.images[].id] | index($b)")" null
-it_eq "its objects are loose" "$(sql 'SELECT count(*) FROM image_loose')" 5
+it_eq "its objects are loose, and those of the one before" "$(sql 'SELECT count(*) FROM image_loose')" 8
 sql "INSERT INTO image_loose (store, key) SELECT 'media', variants -> 0 ->> 'key'
 	FROM product_image WHERE id = $a;
 	UPDATE image_loose SET at = now() - interval '2 days'; DELETE FROM clock_turn" >"$IT/sql.out"
 before=$(stored)
+sql "UPDATE product_image SET status = 'waiting', problem = '' WHERE id = $cut;
+	INSERT INTO dead_task (task_id, queue, type, data, created_at, receives, error)
+	VALUES (md5('poison'), 'image', 'process_image', '{\"imageId\":$cut}', now(), 5,
+	'poison: x')" >"$IT/sql.out"
 it_spawn house TERM "${IT_AS[@]+"${IT_AS[@]}"}" env -u DATABASE_URL \
 	-u REDIS_URL -u SOUK_URL souk-worker housekeeping
 none_loose() { is 0 sql 'SELECT count(*) FROM image_loose'; }
 it_ok "they are collected" it_wait_for 30 none_loose
+given_up() { [ "$(status_of "$cut") $(problem_of "$cut")" = "failed given_up: poison: x" ]; }
+it_ok "and a picture whose task is dead waits no more" it_wait_for 10 given_up
 it_eq "and what a picture refers to is not" "$((before - $(stored)))" 4
 it_eq "the picture is whole" "$(curl -s -o "$IT/got" -w '%{http_code}' \
 	"$SOUK_URL$(jq -r '.variants[0].url' <<<"$image")")" 200
@@ -264,4 +298,11 @@ it_eq "export and import: nothing changes" "$(ctl import --json "$IT/all.jsonl" 
 	jq -c '[.updated, .imagesRemoved]')" '[0,0]'
 ctl import "$srcdir/sample/catalogue.jsonl" >"$IT/import.out" 2>&1
 it_eq "an import without it leaves it" "$(status_of "$a")" ready
+sql "UPDATE product_image SET status = 'external', variants = '[]', original = NULL
+	WHERE id = $a" >"$IT/sql.out"
+ctl cache purge --all --quiet >"$IT/purge.out"
+it_match "in another shop it is an address that nobody serves" \
+	"$(api | jq -r ".images[] | select(.id == $a).url")" '^/media/[0-9a-f]{32}$'
+it_eq "the same bytes uploaded there are worked on" "$(add "$IT/a.jpg") $(queue)" "$a 1"
+it_eq "and not shown till then" "$(api | jq -c "[.images[].id] | index($a)")" null
 it_summary
