@@ -314,7 +314,8 @@ const struct conf_row settings_rows[] = {
 	{ "image", "program", CONF_STR, LIBEXECDIR "/souk-imager", 0, 0, NULL,
 	    NULL, false, "Where souk-imager is." },
 	{ "image", "fetch_private", CONF_BOOL, "no", 0, 0, NULL, NULL, false,
-	    "yes: pictures are fetched from private addresses too. Whoever can "
+	    "yes: pictures are fetched from private addresses and any port, "
+	    "too. Whoever can "
 	    "name a picture's address can then reach what this host can." },
 	{ "image", "fetch_timeout", CONF_MS, "30s", 100, 10 * MIN_MS, NULL,
 	    NULL, false, "Deadline of fetching one." },
