@@ -127,7 +127,8 @@ add_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 /* ---- mirror, retry */
 
 static enum rc
-ask_all(struct ctl *ctl, enum image_which which, int64_t product, struct err *e)
+ask_all(struct ctl *ctl, enum image_which which, int64_t product, int64_t max,
+    struct err *e)
 {
 	struct arena *arena = arena_new();
 	int64_t last = 0, total = 0;
@@ -135,9 +136,12 @@ ask_all(struct ctl *ctl, enum image_which which, int64_t product, struct err *e)
 	enum rc rc = ctl_shop(ctl, &shop, e);
 	int n = 1;
 
-	while (rc == RC_OK && n > 0) {
+	while (rc == RC_OK && n > 0 && total < max) {
+		int portion =
+		    max - total < AT_A_TIME ? (int)(max - total) : AT_A_TIME;
+
 		rc = image_ask(
-		    shop, which, product, last, AT_A_TIME, arena, &last, &n, e);
+		    shop, which, product, last, portion, arena, &last, &n, e);
 		total += n;
 		arena_reset(arena);
 	}
@@ -154,13 +158,15 @@ ask_all(struct ctl *ctl, enum image_which which, int64_t product, struct err *e)
 static enum rc
 mirror_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 {
-	int64_t product;
+	int64_t product, max = INT64_MAX;
 	enum rc rc;
 
 	if ((ctl_value(args, "product") != NULL) == ctl_flag(args, "all"))
 		return ctl_usage(e, "say one of: --product ID, --all");
-	rc = product_of(args, false, &product, e);
-	return rc == RC_OK ? ask_all(ctl, IMAGE_MIRROR, product, e) : rc;
+	if ((rc = product_of(args, false, &product, e)) != RC_OK ||
+	    (rc = ctl_int(args, "max", 1, INT32_MAX, &max, e)) != RC_OK)
+		return rc;
+	return ask_all(ctl, IMAGE_MIRROR, product, max, e);
 }
 
 static enum rc
@@ -180,7 +186,7 @@ retry_run(struct ctl *ctl, const struct ctl_args *args, struct err *e)
 	    ready     ? IMAGE_READY
 	    : waiting ? IMAGE_WAITING
 		      : IMAGE_FAILED,
-	    product, e);
+	    product, INT64_MAX, e);
 }
 
 /* ---- list, status */
@@ -294,6 +300,7 @@ static const struct ctl_opt add_opts[] = {
 static const struct ctl_opt mirror_opts[] = {
 	{ "product", "ID", "those of one product" },
 	{ "all", NULL, "those of all products" },
+	{ "max", "N", "at most that many" },
 	{ 0 },
 };
 static const struct ctl_opt retry_opts[] = {

@@ -174,7 +174,8 @@ shown() { curl -sS --max-time 10 "$SOUK_URL/api/products/$other" |
 m=$(external /file/e.png) gone=$(external /status/404) html=$(external /html) \
 	busy=$(external /status/503)
 ctl cache purge --all --quiet >"$IT/purge.out"
-it_eq "they are asked for" "$(ctl image mirror --product "$other" --quiet)" 4
+it_eq "they are asked for, a portion first" "$(ctl image mirror --product "$other" --max 1 --quiet)" 1
+it_eq "then the others" "$(ctl image mirror --product "$other" --quiet)" 3
 it_eq "once" "$(ctl image mirror --all --quiet)" 0
 it_eq "shown by the address meanwhile" "$(status_of "$m") $(shown "$m")" \
 	"waiting $away/file/e.png"
