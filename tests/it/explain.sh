@@ -89,7 +89,6 @@ grows="$grows|sale_unit|payment|payment_attempt|outbox|finished_task"
 grows="$grows|dead_task|analytics_event|clock_turn"
 grows="$grows|queue_pause|task_slot|queue_minute"
 grows="$grows|image_loose|upload_key|cart|cart_line|payment_event|sandbox_intent|sandbox_call"
-grows="$grows|queue_minute|queue_pause|task_slot"
 [ "$(it_psql -c "SELECT string_agg(relname, '|' ORDER BY relname) FROM pg_class
 	WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 	AND relname <> 'schema_migration'")" = \
