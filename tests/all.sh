@@ -84,7 +84,7 @@ built_and_checked() {
 	[ $rc = 0 ] || return 0
 	# -k: a test program that does not build must not hide the others. More
 	# scripts than cores: most of what they do is wait for a server.
-	make -k -j$((jobs * 2)) check >"$d/check.out" 2>&1
+	make -k -j$((jobs * 5 / 2)) check >"$d/check.out" 2>&1
 	rc=$?
 	check_count "$d"
 	[ $rc = 0 ] || ! grep -q 'Error 1$' "$d/check.out" ||

@@ -249,6 +249,11 @@ it_not_twice() {
 	[ -z "${SOUK_IT_SANITIZED:-}" ] || it_skip_all "not under sanitizers"
 }
 
+# it_once: it is long, and other scripts have a sanitizer see the same code
+it_once() {
+	[ -z "${SOUK_IT_SANITIZED:-}" ] || it_skip_all "once is enough"
+}
+
 # ---- PostgreSQL
 
 # it_pg_url PORT: as users of a test reach the server on that port

@@ -2,6 +2,7 @@
 # Workers, their supervisor and soukctl with tasks carried by RabbitMQ. The
 # workers are stub_workers.c's.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
+it_once
 it_need initdb psql redis-server jq
 . "${srcdir:-.}/tests/it/rabbitmq_lib.sh"
 it_need_rabbitmq

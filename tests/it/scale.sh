@@ -3,6 +3,7 @@
 # ending one in the middle of a task. With the table of workers of
 # stub_workers.c, PostgreSQL and Redis.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
+it_once
 it_need initdb psql redis-server jq
 # drain is short: it must not be what a process that is too many gets.
 declare -A WORKERS=([visibility]=3s [max_lease]=60s [drain]=200ms [backoff]=50ms
@@ -214,7 +215,7 @@ clean
 # ---- a total for all: analytics is of a lower class
 start_seen inventory_max=4 analytics_max=4 total_max=5 scale_backlog=10 scale_quiet=60s
 tasks 1 400 '{"do":"ok"}' analytics track_event
-it_ok "what is there is for who asks" it_wait_for 20 running analytics 4
+it_ok "what is there is for who asks" it_wait_for 60 running analytics 4
 it_wait_for 20 is 0 left
 tasks 501 700 '{"do":"sleep","ms":100}'
 handed_over() {

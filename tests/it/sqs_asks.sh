@@ -4,6 +4,7 @@
 # tasks; and that no secret is ever written down, whatever happens. Nearly all of
 # it runs with everything secret that there is, at log level debug.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
+it_once
 it_need initdb psql redis-server node npm jq curl
 [ -x "$top_builddir/tests/it/stub-workers" ] || it_bail "no stub-workers"
 . "${srcdir:-.}/tests/it/sqs_lib.sh"

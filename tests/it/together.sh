@@ -3,6 +3,7 @@
 # and at SQS (npm `fauxqs`) at the same time. With the workers of
 # stub_workers.c: inventory is of class high, payment normal, email low.
 . "${srcdir:-.}/tests/it/lib.sh" || exit 99
+it_once
 it_need initdb psql redis-server node npm jq
 . "${srcdir:-.}/tests/it/sqs_lib.sh"
 declare -A WORKERS=([visibility]=2s [max_receives]=5 [backoff]=50ms [drain]=10s
