@@ -114,7 +114,7 @@ suite_fuzz() {
 	rc=$?
 	one "fuzz: make with clang" $rc "$d/make.out"
 	[ $rc = 0 ] || return 0
-	FUZZ_SECONDS=${FUZZ_SECONDS:-10} make -j"$jobs" fuzz-check \
+	FUZZ_SECONDS=${FUZZ_SECONDS:-6} make -j"$jobs" fuzz-check \
 		>"$d/fuzz.out" 2>&1
 	rc=$?
 	tail -n 20 "$d/fuzz.out"

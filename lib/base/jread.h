@@ -1,7 +1,7 @@
 /*
  * jread - reads JSON (RFC 8259) member by member, without building a tree of
- *it: for messages of which a few members are wanted, a tenth of what jansson
- *takes.
+ * it: for messages of which a few members are wanted, a tenth of what jansson
+ * takes.
  *
  *	struct jread j = jread_new(text);
  *	struct span name;
@@ -20,8 +20,8 @@
  * is judged as it is read: what is wrong makes every later call say no, so that
  * it is enough to ask at the end. It takes nothing that jansson or jsonb would
  * not take: no \u0000, no half surrogate, no number beyond 64 bits or a
- *double's range, nothing deeper than JREAD_DEPTH. (A name that comes twice it
- *takes.)
+ * double's range, nothing deeper than JREAD_DEPTH. (A name that comes twice it
+ * takes.)
  */
 #ifndef BASE_JREAD_H
 #define BASE_JREAD_H

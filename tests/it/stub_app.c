@@ -155,7 +155,9 @@ app_handle(struct app *app, struct request *rq, struct response *rs)
 	} else if (strcmp(rq->path, "/upload") == 0) {
 		char num[TEXT_NUM];
 
-		text(rs, text_num((int64_t)rq->body.n, num));
+		text(rs,
+		    arena_strdup(
+			rq->arena, text_num((int64_t)rq->body.n, num)));
 	} else if (after(rq->path, "/bytes/", &n)) {
 		bytes(rq, rs, n);
 	} else if (after(rq->path, "/sleep/", &n)) {

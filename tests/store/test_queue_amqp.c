@@ -712,8 +712,9 @@ END_TEST
 
 START_TEST(a_deleted_queue_is_made_anew)
 {
-	struct task task = task_for("o1");
+	struct task task = task_for("o1"), *got;
 	bool sent = true;
+	int n = 0;
 
 	send_one("o0");
 	ck_assert_int_eq(done_one(queue, receive_one(queue)), RC_OK);
@@ -723,8 +724,14 @@ START_TEST(a_deleted_queue_is_made_anew)
 	    queue_send(queue, 1, &task, &sent, arena, &e), RC_RETRY);
 	ck_assert(!sent);
 	send_one("o1");
-	amq_of(queue)->heard_ms -= 60000; /* half a minute passes */
-	ck_assert_str_eq(receive_one(queue)->id, task.id);
+	/* Half a minute passes; and again, where a frame that was still under
+	 * way made it look as if somebody were there. */
+	for (int i = 0; n == 0 && i < 3; i++) {
+		amq_of(queue)->heard_ms -= 60000;
+		n = receive(queue, QUEUE_BATCH, WAIT_MS, &got);
+	}
+	ck_assert_int_eq(n, 1);
+	ck_assert_str_eq(got->id, task.id);
 }
 END_TEST
 
